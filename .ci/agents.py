@@ -25,6 +25,7 @@ FAILURE = "the bucket does not exist"
 # and whether it reports tokens.
 UVICORN = ["-m", "uvicorn", "--log-level", "warning", "--port"]
 AGENTS = {
+    "plain_agent": ([], "invocations", "generic", "interrupt", True),
     "fastapi_agent": (UVICORN, "invocations", "generic", "interrupt", True),
     "strands_agent": ([], "invocations", "strands", "interrupt", True),
     "ag_ui_agent": (UVICORN, "ag-ui", "ag-ui", "interrupt", True),

@@ -70,9 +70,9 @@ def run(trigger, started, status, length, **more):
 
 
 def watch(page, problems):
-    # The browser logs answers that the page expects: of a run that has not begun yet, of a schedule half
+    # The browser logs answers that the page expects: of a run that has not begun yet or has ended, of a schedule half
     # written, of a trigger that somebody else has changed, and of a service that is away.
-    is_noise = lambda text: re.search(r"Failed to load resource: .* status of (400|404|412|503) ", text)
+    is_noise = lambda text: re.search(r"Failed to load resource: .* status of (400|404|409|412|503) ", text)
     page.on("console", lambda m: m.type == "error" and not is_noise(m.text) and problems.append(m.text))
     page.on("pageerror", lambda error: problems.append(str(error)))
 

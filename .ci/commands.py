@@ -2,12 +2,16 @@
 
 Each fenced block of shell is taken apart into its commands. .ci/commands.txt has a line for each kind of command: who
 runs it, and how it begins. `AWS` needs an account. `step NAME` is a step of .ci/run, `test PATH NAME` a test. Any other
-word would be a promise that nothing keeps. The first line that fits counts, and who is named must be there.
+word would be a promise that nothing keeps. The first line that fits counts, and who is named must be there. The parameters
+that a `sam deploy` gives are compared with the template's.
 """
 
 import re
+import shlex
 import sys
 from pathlib import Path
+
+from samtranslator.yaml_helper import yaml_parse
 
 ROOT = Path(__file__).parent.parent
 # Every page of the book, wherever it stands.
@@ -58,12 +62,40 @@ def unkept(who):
     return f"nobody is called {who}"
 
 
+def overrides(command):
+    """Yield each parameter that a `sam deploy` overrides, and its value."""
+    _, found, rest = command.partition("--parameter-overrides ")
+    for word in shlex.split(rest, comments=True) if found else []:
+        if word.startswith("-"):
+            break
+        name, _, value = word.partition("=")
+        yield name, value
+
+
+def refused(name, value, parameters):
+    """Return why CloudFormation would refuse a parameter, if so. A value in capitals stands for one of the reader's own."""
+    parameter = parameters.get(name)
+    if parameter is None:
+        return "the template has no such parameter"
+    allowed = [str(one) for one in parameter.get("AllowedValues", [value])]
+    if value not in allowed:
+        return f"{value} is none of {', '.join(allowed)}"
+    is_own = re.fullmatch("[A-Z_]+", value)
+    if not is_own and not re.fullmatch(parameter.get("AllowedPattern", "[\\s\\S]*"), value):
+        return f"{value} does not match {parameter['AllowedPattern']}"
+    return None
+
+
 def main():
+    parameters = yaml_parse((ROOT / "template.yaml").read_text())["Parameters"]
     known = list(rules())
     problems, used, count = [], {}, {}
     for page in PAGES:
         for _, block in BLOCK.findall(page.read_text()):
             for command in commands(block):
+                for name, value in overrides(command) if command.startswith("sam deploy") else []:
+                    why = refused(name, value, parameters)
+                    problems.extend([f"{page.relative_to(ROOT)}: {name}: {why}"] if why else [])
                 who = next((who for who, beginning in known if command.startswith(beginning)), None)
                 if who is None:
                     problems.append(f"{page.relative_to(ROOT)}: who runs this? {command}")

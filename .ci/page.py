@@ -292,6 +292,26 @@ def cancel(page, url, key):
     expect(page.locator("#notice")).to_have_text("The run is cancelled.")
     expect(page.get_by_role("button", name="Replay")).to_be_visible()
     send(url, key, "DELETE", f"/triggers/{trigger['id']}")
+    # One that comes too late says so, for as long as the run is looked at.
+    trigger = begin(page, url, key, "Quick", "Say hello")
+    expect(page.get_by_role("heading", name=re.compile("Run.*completed"))).to_be_visible(timeout=30000)
+    run = re.compile(r".*/executions/[^/?]+$")
+
+    def running(route):
+        answer = route.fetch().json()
+        answer["execution"] |= {"status": "running", "canCancel": True}
+        route.fulfill(json=answer)
+
+    page.route(run, running)
+    page.reload()
+    page.get_by_role("button", name="Cancel").click()
+    page.unroute(run)
+    # The dialog holds nothing up, and what is asked in it stays.
+    expect(page.locator("main button", has_text="Cancel")).to_have_count(0, timeout=15_000)
+    page.get_by_role("dialog").get_by_role("button", name="Cancel the run").click()
+    expect(page.locator("#notice")).to_have_text("the execution has ended")
+    expect(page.get_by_text("that came too late: the run had completed")).to_be_visible()
+    send(url, key, "DELETE", f"/triggers/{trigger['id']}")
 
 
 def answer(page, url, key):

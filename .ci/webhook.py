@@ -42,6 +42,8 @@ def made(page, url, key):
     page.get_by_label("Prompt", exact=True).fill("Look at {{ $.body.issue.title }}")
     page.get_by_label("It runs on").select_option("webhook")
     expect(page.get_by_label("Event source")).to_be_hidden()
+    expect(page.get_by_text("{{ $.body.name }} takes a value")).to_be_visible()
+    expect(page.get_by_text("{{ $.detail.name }} takes a value")).to_be_hidden()
     preset = page.get_by_label("How its sender proves who it is")
     preset.select_option("basic")
     page.get_by_role("button", name="Save").click()
@@ -53,10 +55,19 @@ def made(page, url, key):
     preset.select_option("github")
     expect(page.locator("#rendered")).to_contain_text('Look at "It does not start"')
     expect(page.locator("#verdict")).to_contain_text("This event would run it.")
+    alias = page.get_by_label("A readable name in its address")
+    alias.fill("GitHub")
     page.get_by_label("Addresses and networks").fill("127.0.0.1, nonsense")
     page.get_by_role("button", name="Save").click()
     expect(page.locator("#allowedIps-problem")).to_contain_text("allowedIps[1]")
+    expect(page.locator("#alias-problem")).to_contain_text("lower-case letters")
+    other = send(url, key, "POST", "/triggers", {
+        "name": "Other", "type": "event", "agentId": "agent-789", "prompt": "p", "webhookConfig": {"alias": "from-elsewhere"}})["trigger"]
     page.get_by_label("Addresses and networks").fill("127.0.0.0/8")
+    alias.fill("from-elsewhere")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#alias-problem")).to_contain_text("is taken by your trigger")
+    send(url, key, "DELETE", f"/triggers/{other['id']}")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("heading", name="Webhook of From elsewhere")).to_be_visible()
     return named(url, key, "From elsewhere")
@@ -75,8 +86,16 @@ def panel(page, trigger, shots):
     assert copied["the secret"] == secret and copied["the address"] in copied["the command"]
     answer = shell(copied["the command"])
     assert answer["executionId"], answer
+    # The same under its alias.
+    page.get_by_role("button", name="Copy its alias").click()
+    by_alias = page.evaluate("navigator.clipboard.readText()")
+    assert by_alias.endswith("/hooks/from-elsewhere"), by_alias
+    # Another body, because an equal one is the same delivery.
+    other = copied["the command"].replace('\\"test\\"', '\\"other\\"')
+    assert other != copied["the command"]
+    assert not shell(other.replace(copied["the address"], by_alias))["duplicate"]
     rows = page.locator("#deliveries tbody tr")
-    expect(rows).to_have_count(1, timeout=POLL)
+    expect(rows).to_have_count(2, timeout=POLL)
     expect(rows.first).to_contain_text("accepted")
     refused = urllib.request.Request(copied["the address"], b"{}", {"X-Hub-Signature-256": "sha256=" + "0" * 64})
     try:
@@ -84,7 +103,7 @@ def panel(page, trigger, shots):
         raise SystemExit("a wrong signature is accepted")
     except urllib.error.HTTPError as error:
         assert error.code == 401
-    expect(rows).to_have_count(2, timeout=POLL)
+    expect(rows).to_have_count(3, timeout=POLL)
     expect(rows.first).to_contain_text("refused")
     expect(rows.first).to_contain_text("wrongSignature: The signature was made with another secret")
     is_accessible(page, "deliveries")
@@ -95,7 +114,7 @@ def panel(page, trigger, shots):
         assert wide <= 0, f"the webhook, {name}: the page is {wide} pixels too wide"
         is_accessible(page, f"the webhook, {name}")
     # Who leaves the view has seen the secret.
-    page.get_by_role("link", name="Its run").click()
+    page.get_by_role("link", name="Its run").first.click()
     expect(page.get_by_role("heading", name=re.compile("Run.*completed"))).to_be_visible(timeout=30000)
     page.goto(page.url.split("#")[0] + f"#/triggers/{trigger['id']}")
     why = page.get_by_role("region", name="Nothing ran?")
@@ -135,10 +154,22 @@ def rotated(page):
 
 def tested(page):
     count = page.locator("#deliveries tbody tr").count()
+    dialog = page.get_by_role("dialog")
+    tests = page.locator("#deliveries tbody tr").filter(has_text="Test.")
     page.get_by_role("button", name="Send a test").click()
-    page.get_by_role("dialog").get_by_role("button", name="Send it").click()
-    expect(page.locator("#deliveries tbody tr").filter(has_text="Test.")).to_have_count(1, timeout=POLL)
+    expect(dialog.get_by_label("Its headers")).to_have_value(re.compile('"x-github-event": "issues"'))
+    is_accessible(page, "the dialog of a test delivery")
+    dialog.get_by_role("button", name="Send it").click()
+    expect(tests).to_have_count(1, timeout=POLL)
     assert page.locator("#deliveries tbody tr").count() > count
+    # It may have any header of the sender, and what is none is named.
+    for headers, said in [('{"X-GitHub-Event": "ping"}', "is on its way"), ('{"a b": "c"}', "headers.a b: must be the name of a header")]:
+        page.get_by_role("button", name="Send a test").click()
+        dialog.get_by_label("Its headers").fill(headers)
+        dialog.get_by_role("button", name="Send it").click()
+        expect(page.locator("#notice")).to_contain_text(said)
+    expect(tests).to_have_count(2, timeout=POLL)
+    expect(tests.first).to_contain_text("handshake")
 
 
 def presets(page, url, key):

@@ -31,6 +31,7 @@ use crate::{
         failure::{ErrorType, Failure},
     },
     error_chain::chain,
+    json::lenient,
     store::Store,
 };
 
@@ -79,8 +80,8 @@ impl Agents {
     /// Returns the agent of this id, or the agent at `AGENT_API_URL` if the id has no definition.
     ///
     /// # Errors
-    /// `AgentNotFound` if there is neither or the definition is unusable, and `AgentUnavailable` if it cannot be read
-    /// now.
+    /// Returns `AgentNotFound` if there is neither or the definition is unusable, and `AgentUnavailable` if it cannot
+    /// be read now.
     pub async fn find(&self, id: &str) -> Result<Arc<Agent>, Failure> {
         let named = match &self.config.agents {
             AgentSource::Inline(_) => self.named.get(id).cloned(),
@@ -92,7 +93,8 @@ impl Agents {
         })
     }
 
-    /// Returns the mark of the agent's definition, or `None` if only a request can tell it.
+    /// Returns the mark of the agent's definition, or `None` if only a request can tell it: its definition is a
+    /// parameter that was not read in the last five minutes. No request is made.
     pub fn known(&self, id: &str) -> Option<DefinitionMark> {
         let read = self.read();
         let of_parameter = || read.get(id).filter(|(until, _)| SystemTime::now() < *until).map(|(_, agent)| agent);
@@ -108,8 +110,8 @@ impl Agents {
     /// such parameter, or if the id cannot be the end of a parameter's name. That a parameter is missing is not cached.
     ///
     /// # Errors
-    /// `AgentUnavailable`, retryable, if SSM does not answer now, and `AgentNotFound` if it refuses or the definition
-    /// is unusable.
+    /// Returns `AgentUnavailable`, retryable, if SSM does not answer now, and `AgentNotFound` if it refuses or the
+    /// definition is unusable.
     async fn of_parameter(&self, path: &str, id: &str) -> Result<Option<Arc<Agent>>, Failure> {
         let now = SystemTime::now();
         if let Some((until, agent)) = self.read().get(id)
@@ -137,20 +139,20 @@ impl Agents {
         Ok(Some(agent))
     }
 
-    /// Reads the definition in `text`, the value of the parameter `name`.
+    /// Reads the definition of the agent `id` in `text`, the JSON value of the SSM parameter `name`.
     ///
     /// # Errors
-    /// `AgentNotFound` with every problem at once, or with the place at which the text is no JSON. `AgentNotFound`,
-    /// too, if its auth is Cognito and the settings have no machine client. No value of the definition is repeated.
+    /// Returns `AgentNotFound` with every problem at once, or with the place at which the text is no JSON. Returns
+    /// `AgentNotFound`, too, if its auth is Cognito and the settings have no machine client. No value of the definition
+    /// is repeated.
     fn definition(&self, name: &str, id: &str, text: &str) -> Result<AgentDefinition, Failure> {
         let unusable = |problems: &str| {
             let message =
                 format!("the definition of the agent {id:?} in the SSM parameter {name} is unusable: {problems}");
             Failure::fatal(ErrorType::AgentNotFound, message)
         };
-        let definition = serde_json::from_str(text).map_err(|error| {
-            unusable(&format!("it must be JSON (line {}, column {})", error.line(), error.column()))
-        })?;
+        let definition = serde_json::from_str(text)
+            .map_err(|error| unusable(&format!("it must be JSON ({})", lenient::fault(&error))))?;
         let mut problems = Vec::new();
         let defaults = Defaults { agentcore_endpoint: self.config.agentcore_endpoint.as_ref() };
         match AgentDefinition::read("AGENTS", id, &definition, defaults, &mut problems) {
@@ -162,15 +164,16 @@ impl Agents {
         }
     }
 
+    /// Locks the definitions that were read from parameters. The lock is never held across an await.
     fn read(&self) -> MutexGuard<'_, HashMap<String, (SystemTime, Arc<Agent>)>> {
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the agent's row of the agents table, with the environments of its MCP servers. Returns `None` if there is
-    /// no table. `until` limits the wait for the table, but not the wait for SSM.
+    /// Reads the agent's row of the agents table, with the environments of its MCP servers. Returns `None` if the
+    /// settings name no table. `until` limits the wait for the table, but not the wait for SSM.
     ///
     /// # Errors
-    /// `AgentNotFound` if there is no row, and otherwise the failure of the table or of SSM.
+    /// Returns `AgentNotFound` if there is no row, and otherwise the failure of the table or of SSM.
     pub async fn profile(
         &self,
         store: &Store,
@@ -197,8 +200,8 @@ impl Agents {
     /// environments.
     ///
     /// # Errors
-    /// `AuthenticationFailed` if SSM does not give the value, retryable if it may later. `AgentNotFound` if the value
-    /// is no JSON.
+    /// Returns `AuthenticationFailed` if SSM does not give the value, retryable if it may later. Returns
+    /// `AgentNotFound` if the value is no JSON.
     async fn mcp_env(&self, user_id: &str, agent_id: &str) -> Result<Value, Failure> {
         let prefix = self.config.parameter_prefix.as_deref().unwrap_or_default().trim_end_matches('/');
         let name = format!("{prefix}/agents/{user_id}/{agent_id}/mcp-env");
@@ -226,7 +229,7 @@ impl Agents {
     /// may come from a cache: [`Self::is_renewable`] forgets one that the agent refused.
     ///
     /// # Errors
-    /// `AuthenticationFailed`, retryable if a later attempt may get it.
+    /// Returns `AuthenticationFailed`, retryable if a later attempt may get it.
     pub async fn authorize(&self, agent: &Agent) -> Result<Authorization, Failure> {
         match &agent.definition.auth {
             AgentAuth::None => Ok(Authorization::None),
@@ -263,11 +266,13 @@ impl Agents {
     }
 }
 
+/// Returns the text of a failure to read an agent's definition.
 fn unreadable(id: &str, cause: &str) -> String {
     format!("the definition of the agent {id:?} cannot be read: {cause}")
 }
 
 impl From<ParameterError> for Failure {
+    /// Returns a failure `AuthenticationFailed`, which is retryable if the error is transient.
     fn from(error: ParameterError) -> Self {
         let retryable = error.is_transient();
         Self { retryable, ..Self::fatal(ErrorType::AuthenticationFailed, chain(&error)) }
@@ -275,6 +280,7 @@ impl From<ParameterError> for Failure {
 }
 
 impl From<SignError> for Failure {
+    /// Returns a retryable failure `AuthenticationFailed`.
     fn from(error: SignError) -> Self {
         Self::retryable(ErrorType::AuthenticationFailed, chain(&error))
     }

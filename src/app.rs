@@ -29,12 +29,13 @@ pub struct App {
 }
 
 impl App {
-    /// Returns the durations of a lease.
+    /// Returns the lease of the settings (`LEASE_SECONDS`).
     pub(crate) fn lease(&self) -> Lease {
         Lease(self.config.lease)
     }
 
-    /// Returns the platform that hosts the agent.
+    /// Returns the platform that hosts the agents, as far as it is known at the start: AgentCore if the only agent is
+    /// there.
     pub(crate) fn platform(&self) -> Platform {
         Platform::of(self.config.is_agentcore)
     }

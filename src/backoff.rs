@@ -11,27 +11,31 @@ pub(crate) const MAX_TRIES: usize = 3;
 const FIRST: Duration = Duration::from_millis(400);
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// Returns the waits between the tries of one call, one fewer than [`MAX_TRIES`].
+/// Returns the waits between the tries of one call, one fewer than [`MAX_TRIES`]: random, up to 400 ms and then up to
+/// 800 ms.
 pub(crate) fn waits() -> impl Iterator<Item = Duration> + Send {
     exponential().with_max_times(MAX_TRIES - 1).build().map(full_jitter)
 }
 
-/// Returns waits without end, for a call that is tried until the deadline.
+/// Returns waits without end, for a call that is tried until the deadline: random, up to 400 ms at first, and up to 5 s
+/// at last.
 pub(crate) fn endless() -> impl Iterator<Item = Duration> + Send {
     exponential().without_max_times().build().map(full_jitter)
 }
 
-/// Returns a wait between several writers of the same items, each of which finishes within milliseconds.
+/// Returns a random wait of up to 100 ms between several writers of the same items, each of which finishes within
+/// milliseconds.
 pub(crate) fn short() -> Duration {
     full_jitter(Duration::from_millis(100))
 }
 
+/// Returns the caps of the waits: 400 ms, each twice the one before, and at most 5 s.
 fn exponential() -> ExponentialBuilder {
     ExponentialBuilder::default().with_min_delay(FIRST).with_max_delay(LONGEST)
 }
 
-/// Returns a wait between zero and the cap. backon's own jitter only adds to the delay; full jitter spreads callers
-/// over all of it.
+/// Returns a random wait between zero and `cap`. backon's own jitter only adds to the delay. Full jitter spreads
+/// callers over all of it.
 fn full_jitter(cap: Duration) -> Duration {
     cap.mul_f64(fastrand::f64())
 }

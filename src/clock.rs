@@ -43,14 +43,17 @@ pub trait Clock {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
+    /// Returns [`now_millis`].
     fn now_millis(&self) -> i64 {
         now_millis()
     }
 
+    /// Returns tokio's instant.
     fn instant(&self) -> Instant {
         Instant::now()
     }
 
+    /// Waits for `duration`, by tokio's timer.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> {
         tokio::time::sleep(duration)
     }
@@ -61,7 +64,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// Returns the present time in milliseconds since 1970.
+/// Returns the present time in milliseconds since 1970. A clock before 1970 counts as 1970.
 pub(crate) fn now_millis() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
@@ -71,6 +74,7 @@ pub(crate) fn now_millis() -> i64 {
 pub(crate) struct Rfc3339(pub(crate) i64);
 
 impl fmt::Display for Rfc3339 {
+    /// Writes the time as `2026-01-31T07:00:00.000Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = instant(self.0);
         write!(
@@ -88,6 +92,7 @@ impl fmt::Display for Rfc3339 {
 }
 
 impl Serialize for Rfc3339 {
+    /// Writes the time as the text that [`Rfc3339`] displays.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -114,7 +119,7 @@ pub(crate) fn millis_since(since: Instant) -> u64 {
     millis_between(since, Instant::now())
 }
 
-/// Returns the milliseconds from an instant to a later one.
+/// Returns the milliseconds from an instant to a later one, and 0 if it is not later.
 pub(crate) fn millis_between(from: Instant, to: Instant) -> u64 {
     u64::try_from(to.saturating_duration_since(from).as_millis()).unwrap_or(u64::MAX)
 }
@@ -131,18 +136,20 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// Reads both clocks.
+    /// Returns the present moment by both clocks.
     pub(crate) fn now() -> Self {
         let instant = Instant::now();
         Self { instant, millis: now_millis(), read_at: instant }
     }
 
-    /// Reads the clocks again. The time of day is read only if a millisecond has passed, because a stream may bring more
-    /// than a thousand pieces within one.
+    /// Returns the present moment. The time of day is read only if a millisecond has passed since it was read last,
+    /// because a stream may bring more than a thousand pieces within one. Otherwise it stays the same.
     pub(crate) fn next(self) -> Self {
         self.at(Instant::now(), now_millis)
     }
 
+    /// Returns the moment of `instant`, with the time of day of `millis` if a millisecond has passed since that was
+    /// read last, and otherwise with the same one as before.
     fn at(self, instant: Instant, millis: impl FnOnce() -> i64) -> Self {
         let is_new = instant.saturating_duration_since(self.read_at) >= Duration::from_millis(1);
         if is_new { Self { instant, millis: millis(), read_at: instant } } else { Self { instant, ..self } }
@@ -178,12 +185,12 @@ impl Deadline {
         }
     }
 
-    /// Returns true if too little time is left to start a run.
+    /// Returns true if fewer than 5 s were left when the deadline was made, too few to start a run.
     pub(crate) fn is_too_near(&self) -> bool {
         self.is_too_near
     }
 
-    /// Returns true if the run's time lasts for `wait` and for something after it.
+    /// Returns true if the run's time lasts for longer than `wait` from now.
     pub fn allows(&self, clock: &impl Clock, wait: Duration) -> bool {
         // An agent may ask for a longer wait than an instant can hold.
         clock.instant().checked_add(wait).is_some_and(|then| then < self.run_until)

@@ -28,6 +28,7 @@ impl Secret {
 }
 
 impl fmt::Debug for Secret {
+    /// Writes `[secret]`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[secret]")
     }
@@ -85,8 +86,8 @@ pub struct Config {
     pub report_bus_name: Option<String>,
     /// `LEASE_SECONDS`: the time for which an attempt owns its execution without a heartbeat.
     pub lease: Duration,
-    /// `METRICS_SERVICE`, or else `AWS_LAMBDA_FUNCTION_NAME`: the dimension under which metrics are kept. The functions of
-    /// a stack are counted together.
+    /// `METRICS_SERVICE`, or else `AWS_LAMBDA_FUNCTION_NAME`: the dimension under which metrics are kept. The functions
+    /// of a stack are counted together.
     pub function_name: String,
     /// `METRICS_BY_TRIGGER`: true if metrics are also kept for each trigger.
     pub metrics_by_trigger: bool,
@@ -108,7 +109,7 @@ impl Config {
     /// Reads the settings from the process's environment.
     ///
     /// # Errors
-    /// Names every variable that is missing or malformed.
+    /// The error names every variable that is missing or malformed.
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_lookup(|name| std::env::var(name).ok())
     }
@@ -118,7 +119,7 @@ impl Config {
     /// being checked.
     ///
     /// # Errors
-    /// Names every variable that is missing or malformed.
+    /// The error names every variable that is missing or malformed.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut settings = Settings { lookup, problems: Vec::new() };
         let agentcore_endpoint = settings.endpoint("AWS_ENDPOINT_URL_BEDROCK_AGENTCORE");
@@ -195,12 +196,13 @@ struct Settings<F> {
 }
 
 impl<F: Fn(&str) -> Option<String>> Settings<F> {
-    /// Returns a variable without the blanks around it. A blank one counts as unset.
+    /// Returns a variable without the blanks around it. Returns `None` if it is unset or blank.
     fn optional(&self, name: &str) -> Option<String> {
         (self.lookup)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
-    /// Returns a variable that must be set. If it is missing, this is a problem, which tells its meaning.
+    /// Returns a variable that must be set. If it is missing or blank, this is a problem, which tells its `meaning`,
+    /// and `None`.
     fn required(&mut self, name: &str, meaning: &str) -> Option<String> {
         let value = self.optional(name);
         if value.is_none() {
@@ -250,18 +252,18 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
         self.check(name, web_url(&url))
     }
 
-    /// Returns a value, or adds its problem under the variable's name.
+    /// Returns the value of `result`. An error becomes a problem under the variable's name, and `None`.
     fn check<T>(&mut self, name: &str, result: Result<T, &'static str>) -> Option<T> {
         result.map_err(|problem| self.problems.push(format!("{name} {problem}"))).ok()
     }
 }
 
-/// Returns the token endpoint of a Cognito domain, which is given as a bare host or as a URL. The path and the query of
-/// the URL are ignored.
+/// Returns the token endpoint of a Cognito domain, which is given as a bare host or as a URL: its origin with the path
+/// `/oauth2/token`. The path and the query of the URL are ignored.
 /// <https://docs.aws.amazon.com/cognito/latest/developerguide/token-endpoint.html>
 ///
 /// # Errors
-/// Says what is wrong with the domain, as [`web_url`] does.
+/// The error says what is wrong with the domain, as [`web_url`] does.
 pub(crate) fn token_endpoint(domain: &str) -> Result<Url, &'static str> {
     let mut url = if domain.contains("://") { web_url(domain)? } else { web_url(&format!("https://{domain}"))? };
     url.set_path("/oauth2/token");

@@ -23,8 +23,8 @@ pub fn chain(error: &dyn Error) -> String {
     cut(&text.replace(char::is_control, " "), CHAIN_LIMIT).to_owned()
 }
 
-/// Returns the causes of `error` as [`chain`] does. Its own text, which in the AWS SDK names no more than the step that failed,
-/// is left out unless there is no other.
+/// Returns the causes of `error` as [`chain`] does. Its own text, which in the AWS SDK names no more than the step that
+/// failed, is left out unless there is no other.
 pub fn causes(error: &(dyn Error + 'static)) -> String {
     chain(error.source().unwrap_or(error))
 }

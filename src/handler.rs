@@ -54,9 +54,12 @@ pub async fn handle(app: &App, payload: Option<&str>, invocation: &Invocation) -
     result
 }
 
-/// Settles a batch of failure reports, runs the fire of a schedule, or routes a bus event, which may become a fire that
-/// runs here. A batch is settled and an invalid event is refused however little time is left. For anything else 5 s
-/// must be left.
+/// Does what the payload asks for, and returns the response. A batch of failure reports is settled, and an invalid
+/// event is refused, however little time is left. For anything else 5 s must be left. The fire of a schedule is run, a
+/// report of a detached run's agent is applied, and a bus event is routed, which may give a fire to run here.
+///
+/// # Errors
+/// Returns the failure of what was done, and `DeadlineExceeded`, retryable, if too little time is left.
 async fn handle_payload(context: &InvocationContext<'_>, payload: Option<&str>) -> Result<Value, Failure> {
     if let Some(batch) = payload.and_then(Batch::read) {
         context.state.facts().instead = Some(Instead::Settled);

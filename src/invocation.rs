@@ -44,7 +44,7 @@ pub(crate) struct InvocationContext<'a> {
 }
 
 impl<'a> InvocationContext<'a> {
-    /// Begins an invocation.
+    /// Begins an invocation: its time limits count from now, and its trace is that of Lambda's header.
     pub(crate) fn new(app: &'a App, invocation: &'a Invocation) -> Self {
         Self {
             app,

@@ -22,7 +22,10 @@ async fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Reads the settings, builds the clients and serves.
+/// Reads the settings, builds the clients and serves. Sends nothing before it serves.
+///
+/// # Errors
+/// Returns the error of the settings, of the clients, or of serving.
 async fn serve() -> Result<(), lambda_runtime::Error> {
     let config = Config::from_env()?;
     let clients = Clients::new(config.ca_bundle.as_deref())?;

@@ -46,8 +46,8 @@ impl<'a> Quotations<'a> {
         Self { text, windows, is_quoted: vec![false; text.len()] }
     }
 
-    /// Marks what `text` quotes of `secret`: each run of 16 bytes that both have, or the whole secret if it is shorter.
-    /// A secret of less than 4 bytes is left.
+    /// Marks what the text quotes of `secret`: each run of 16 bytes that both have, or the whole secret if it is
+    /// shorter. A secret of less than 4 bytes is left.
     fn mask(&mut self, secret: &str) {
         if secret.len() < SHORTEST {
             return;
@@ -92,7 +92,8 @@ fn json_escaped(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Returns a text with every character outside ASCII escaped, in UTF-16 and lower case as Python writes it.
+/// Returns a text with every character outside ASCII escaped as JSON's `\u`, in UTF-16 and lower case as Python writes
+/// it.
 fn ascii_escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {

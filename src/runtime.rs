@@ -66,7 +66,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// error.
 pub async fn serve(app: App) -> Result<(), Error> {
     let Ok(authority) = std::env::var("AWS_LAMBDA_RUNTIME_API") else {
-        let missing = "AWS_LAMBDA_RUNTIME_API is not set, which Lambda sets; to run here: cargo run --example local";
+        let missing = "AWS_LAMBDA_RUNTIME_API is not set, which Lambda sets; to run here: ./agent-trigger-local of a \
+                       release, or `cargo run --example local` in the sources";
         return Err(missing.into());
     };
     if std::env::var("AWS_LAMBDA_INITIALIZATION_TYPE").as_deref() == Ok("snap-start") {
@@ -176,6 +177,7 @@ impl Worker {
     }
 }
 
+/// Returns a failure as the body that Lambda expects for an error.
 fn error_body(failure: Failure) -> Bytes {
     serde_json::to_vec(&Diagnostic::from(failure)).unwrap_or_default().into()
 }

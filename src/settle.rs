@@ -118,8 +118,12 @@ pub(crate) async fn settle(
     Ok(json!({"batchItemFailures": failures}))
 }
 
-/// Settles one message, or hands it on as an invocation of its own if it is no report. A report that cannot be read is
-/// an error, and so is left for another delivery.
+/// Settles one message: acts on a look at a detached run, settles a report, or hands anything else on as an invocation
+/// of its own.
+///
+/// # Errors
+/// Returns an error if the message must be delivered again: a report cannot be read, or what it asks for could not be
+/// done.
 async fn settle_message(
     app: &App,
     message: &Message,
@@ -142,10 +146,17 @@ async fn settle_message(
     }
 }
 
-/// Settles the executions of the event that a report is about. A record's time starts with the report's time, or now if
-/// the report has no readable one. For an event that was refused as invalid no record is written: only an execution
-/// that an earlier attempt left is ended. The same holds for a replay whose input is not kept, because its user is
-/// unknown.
+/// Settles the executions of the event that a report is about, by the event's target. A record's time starts with the
+/// report's time, or now if the report has no readable one.
+///
+/// - For an event that was refused as invalid, no record is written: only an execution that an earlier attempt left is
+///   ended, and the task that waits for a refused command is answered. The same holds for a replay whose input is not
+///   kept, because its user is unknown.
+/// - A command to end executions and an agent's report are carried out here.
+/// - For an addressed trigger a record is written only if the trigger is surely due.
+///
+/// # Errors
+/// Returns an error if the report must be delivered again.
 async fn settle_report(app: &App, report: Report<'_>, deadline: Deadline) -> Result<(), Unsettled> {
     let span = tracing::Span::current();
     span.record("requestId", &report.request_context.request_id);
@@ -212,8 +223,8 @@ async fn settle_report(app: &App, report: Report<'_>, deadline: Deadline) -> Res
     }
 }
 
-/// Answers the task that waits for the run of a refused command. There is no record of such a run, so no announcement
-/// answers it.
+/// Answers the task that waits for the run of a refused command with `failure`. Nothing happens if the event has no
+/// token. There is no record of such a run, so no announcement answers it.
 ///
 /// # Errors
 /// Returns an error if Step Functions does not take the answer.
@@ -224,6 +235,7 @@ async fn refuse_task(app: &App, report: &Report<'_>, failure: &Failure) -> Resul
     Ok(())
 }
 
+/// Logs that what the attempts left is looked for, and on which detour.
 fn note(detour: Detour) {
     tracing::info!(detour = detour.as_str(), "looking for what the attempts left");
 }
@@ -237,9 +249,10 @@ struct Settler<'a> {
 }
 
 impl Settler<'_> {
-    /// Settles one fire. If it has no record, one is written only if `creates` is true. The metrics are printed, and
-    /// the input is kept if it is known, for which up to 5 s more are used. An execution of another user's trigger is
-    /// left as it is.
+    /// Settles one fire: ends its execution unless it has ended or its agent works on it. If it has no record, one is
+    /// written with the report's failure, but only if `creates` is true. The metrics of an execution that this ended
+    /// are printed, and its input is kept if it is known, for which up to 5 s more are used. An execution of another
+    /// user's trigger is left as it is.
     ///
     /// # Errors
     /// Returns `Alive` if an attempt may still be at work, and the errors of the table.
@@ -299,7 +312,8 @@ impl Settler<'_> {
         Ok(())
     }
 
-    /// Prints the metrics of an execution that was settled.
+    /// Prints the metrics of an execution that was settled, as one end by `action`. The failure is the one with which
+    /// it ended: of the report, of the row, or none for an action that fails nothing.
     fn emit_metrics(
         &self,
         fire: &Fire,
@@ -335,8 +349,11 @@ impl Settler<'_> {
         .print();
     }
 
-    /// Returns true if an event that is addressed to a trigger surely makes an execution of it: the trigger's filters
-    /// match, and it has no threshold.
+    /// Returns true if an event that is addressed to a trigger surely makes an execution of it: the trigger is gone, or
+    /// its filters match and it has no threshold. An unreadable item makes none.
+    ///
+    /// # Errors
+    /// Returns an error if the table does not answer.
     async fn is_due(&self, event: &BusEvent, user_id: &str, trigger_id: &str) -> Result<bool, Unsettled> {
         let Some(item) = self.app.store.trigger(user_id, trigger_id).await? else { return Ok(true) };
         let Ok(trigger) = TriggerItem::read(item) else { return Ok(false) };

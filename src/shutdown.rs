@@ -13,7 +13,7 @@ const GRACE: Duration = Duration::from_millis(1800);
 pub(crate) struct Shutdown(watch::Sender<bool>);
 
 impl Shutdown {
-    /// Announces the end.
+    /// Announces the end to all clones. A second call changes nothing.
     pub(crate) fn begin(&self) {
         self.0.send_replace(true);
     }
@@ -29,7 +29,7 @@ impl Shutdown {
         let _ = self.0.subscribe().wait_for(|begun| *begun).await;
     }
 
-    /// Waits until the end was announced and the time to end in order is over.
+    /// Waits until the end is announced, and then for the 1.8 s that invocations have to end in order.
     pub(crate) async fn over(&self) {
         self.begun().await;
         sleep(GRACE).await;

@@ -14,13 +14,13 @@ export async function act(done, action) {
   await redraw();
 }
 
-/** Returns a button that asks before it acts, with words or a node of them. The answer that does nothing has the focus. */
+/** Returns a button that asks before it acts, with words, a node of them, or a function that makes it. The answer that does nothing has the focus. */
 export function asking(label, trigger, title, words, yes, done, action) {
   const close = () => dialog.close();
   const ask = () => {
     dialog.replaceChildren(
       el('h2', { id: 'dialog-title' }, title),
-      text(words),
+      text(typeof words === 'function' ? words() : words),
       el('div', { class: 'row' },
         el('button', { class: 'main', onclick: () => { close(); act(done, action); } }, yes),
         el('button', { onclick: close, autofocus: true }, 'Leave it')));
@@ -45,9 +45,11 @@ export const remove = (trigger) => asking('Delete', trigger, `Delete “${nameOf
     location.hash = '#/triggers';
   });
 
-export const cancel = (path, isOver) => asking(isOver ? 'Cancel the retry' : 'Cancel', null, isOver ? 'Cancel the next attempt?' : 'Cancel this run?',
+export const cancel = (path, isOver, visit) => asking(isOver ? 'Cancel the retry' : 'Cancel', null, isOver ? 'Cancel the next attempt?' : 'Cancel this run?',
   isOver ? 'Lambda’s next delivery ends the run without a call.' : 'The agent is asked to stop. What it has done already stays done.',
-  isOver ? 'Cancel the retry' : 'Cancel the run', 'The run is asked to stop.', () => post(`${path}/cancel`));
+  isOver ? 'Cancel the retry' : 'Cancel the run', 'The run is asked to stop.',
+  // The notice goes away, and nothing else would say what became of it.
+  () => post(`${path}/cancel`).catch((error) => { visit.isLate = error.status === 409; throw error; }));
 
 /** `trigger` is the trigger as it is now, if it was changed since the run. */
 export const replay = (triggerId, path, trigger) => asking('Replay', null, 'Replay this run?',

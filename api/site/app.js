@@ -43,7 +43,9 @@ async function view() {
 }
 
 /** What an element is known by when it is drawn anew. */
-const mark = (node) => node.id || node.getAttribute?.('aria-label') || node.getAttribute?.('href');
+const mark = (node) => node.id || node.getAttribute?.('aria-label') || node.getAttribute?.('href') || (node.localName === 'button' && node.textContent);
+/** Gives the focus to the element that has taken the place of one that was drawn over. */
+const focusOn = (wanted) => [...main.querySelectorAll('[id], a, button')].find((node) => mark(node) === wanted)?.focus({ preventScroll: true });
 
 /** Replaces what is shown. Focus, scrolled and opened parts stay. */
 function replace(nodes) {
@@ -54,7 +56,7 @@ function replace(nodes) {
     const node = byId(id);
     if (node) Object.assign(node, { scrollLeft, ...(open !== undefined && { open }) });
   }
-  if (focused) [...main.querySelectorAll('[id], a, button')].find((node) => mark(node) === focused)?.focus({ preventScroll: true });
+  if (focused) focusOn(focused);
 }
 
 async function draw() {
@@ -62,11 +64,11 @@ async function draw() {
   const mine = turn += 1;
   const { parts, busy, after, error } = await view().catch((error) => ({ error }));
   if (mine !== turn) return;
-  // A dialog gives the focus back to its button, so that one stays while it is open.
-  if (error && !dialog.open) {
-    if (hasToken()) main.replaceChildren(el('h2', 'This did not work'), text(error.message));
+  if (error) {
+    // What somebody is asked about stays in sight.
+    if (hasToken() && !dialog.open) main.replaceChildren(el('h2', 'This did not work'), text(error.message));
     visit.drawn = null;
-  } else if (!dialog.open) {
+  } else {
     const nodes = parts.filter(Boolean);
     // A view may have changed itself in place. What is unchanged keeps its selection.
     const drawn = nodes[0].isConnected || nodes.map((node) => node.outerHTML).join('');
@@ -122,6 +124,10 @@ async function start() {
     } else if (query.get('code')) setToken(await redeem(config.login, query.get('code'), query.get('state')));
   });
   window.addEventListener('hashchange', go);
+  // A dialog gives the focus back to its button, which may have been drawn anew meanwhile.
+  let asker = null;
+  main.addEventListener('click', ({ target }) => { asker = target.closest('button'); });
+  dialog.addEventListener('close', () => { if (asker && !asker.isConnected) focusOn(mark(asker)); });
   // What somebody writes in a form outlasts a look at another tab.
   document.addEventListener('visibilitychange', () => { if (!document.hidden && hasToken() && !main.querySelector('form')) draw(); });
   let width = innerWidth;

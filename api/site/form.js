@@ -8,6 +8,7 @@ import { sample } from './samples.js';
 /** The milliseconds after which what was written is looked at. */
 const PAUSE = 300;
 const SENDERS = { standard: 'Standard Webhooks', hmac: 'a signature of the body', token: 'a secret in a header', bearer: 'a bearer token', basic: 'user and password' };
+const OVERLAPS = [['', 'runs beside it'], ['skip', 'is skipped'], ['cancelOther', 'cancels it and runs'], ['max', 'runs, up to a number at once']];
 const FILTERS = { eventSourceId: 'its event source', eventPattern: 'the event pattern', condition: 'the condition', userId: 'its user' };
 
 const field = (id, label, kind, attributes, ...children) => el('div', el('label', { for: id }, label),
@@ -31,18 +32,19 @@ function settled(look) {
 
 /** Returns what the form says, as the API takes it. What should be JSON and is not is for the API to refuse. */
 function written(form) {
-  const { name, type, agentId, prompt, expression, timezone, eventSourceId, eventPattern, condition, ...rest } = Object.fromEntries(new FormData(form));
-  if (type === 'schedule') return { name, type, agentId, prompt, scheduleConfig: { expression, timezone } };
+  const { name, type, agentId, prompt, overlap: others, max, expression, timezone, eventSourceId, eventPattern, condition, ...rest } = Object.fromEntries(new FormData(form));
+  const overlap = others === 'max' ? { max: parsed(max) || null } : others || null;
+  if (type === 'schedule') return { name, type, agentId, prompt, overlap, scheduleConfig: { expression, timezone } };
   const filters = { eventPattern: parsed(eventPattern) || null, condition: parsed(condition) || null };
-  if (type === 'event') return { name, type, agentId, prompt, eventConfig: { eventSourceId, ...filters } };
-  return { name, type: 'event', agentId, prompt, eventConfig: { eventSourceId: 'webhook', ...filters }, webhookConfig: webhookConfig(form, rest) };
+  if (type === 'event') return { name, type, agentId, prompt, overlap, eventConfig: { eventSourceId, ...filters } };
+  return { name, type: 'event', agentId, prompt, overlap, eventConfig: { eventSourceId: 'webhook', ...filters }, webhookConfig: webhookConfig(form, rest) };
 }
 
 /** Returns the settings of a webhook. Those of other presets are removed. */
-function webhookConfig(form, { preset, allowedIps, ratePerMinute, ...rest }) {
+function webhookConfig(form, { preset, alias, allowedIps, ratePerMinute, ...rest }) {
   const own = [...form.querySelectorAll('[data-presets]')].map(({ dataset: { presets, name } }) => [name, presets.split(' ').includes(preset) && rest[name] || null]);
   const addresses = allowedIps.split(/[\s,]+/).filter(Boolean);
-  return { preset, ...Object.fromEntries(own), allowedIps: addresses.length ? addresses : null, ratePerMinute: parsed(ratePerMinute) || null };
+  return { preset, ...Object.fromEntries(own), alias: alias.trim() || null, allowedIps: addresses.length ? addresses : null, ratePerMinute: parsed(ratePerMinute) || null };
 }
 
 /** Returns the fields of a webhook: those of its preset have its words. */
@@ -51,6 +53,7 @@ function webhookFields(providers, hook) {
   const having = (name) => providers.filter(({ options }) => options.some((option) => option.name === name)).map(({ id }) => id);
   return [select('preset', 'How its sender proves who it is', providers.map(({ id }) => [id, SENDERS[id] ? `${id}: ${SENDERS[id]}` : id]), hook.preset || 'standard'),
     ...names.map((name) => el('div', { 'data-presets': having(name).join(' '), 'data-name': name }, input(name, name, hook[name]))),
+    input('alias', 'A readable name in its address, if it is to have one', hook.alias, { autocapitalize: 'none', spellcheck: 'false' }),
     input('allowedIps', 'Addresses and networks that may send, if not all', (hook.allowedIps || []).join(', ')),
     input('ratePerMinute', 'The most deliveries in a minute, if there is a limit', hook.ratePerMinute, { inputmode: 'numeric' })];
 }
@@ -132,6 +135,7 @@ function preview(form, triggerId, userId, fires, providers) {
     if (target) touched.add(`${target.id}-problem`);
     const { prompt, eventConfig, webhookConfig: { preset } = {} } = written(form);
     for (const part of form.querySelectorAll('[data-for]')) part.hidden = !part.dataset.for.split(' ').includes(form.elements.type.value);
+    form.querySelector('[data-overlap]').hidden = form.elements.overlap.value !== 'max';
     for (const part of form.querySelectorAll('[data-presets]')) {
       const option = providers.find(({ id }) => id === preset)?.options.find(({ name }) => name === part.dataset.name);
       part.hidden = !option;
@@ -151,6 +155,7 @@ export async function form(id) {
   const before = id ? (await get(triggerPath(id))).trigger : {};
   const { scheduleConfig: when = {}, eventConfig: filters = {}, webhookConfig: hook } = before;
   let { version = 0 } = before;
+  const most = before.overlap?.max;
   // A source that is offered no more stays until somebody chooses another.
   const source = filters.eventSourceId;
   const isHook = ({ id: offered }) => offered === 'webhook';
@@ -165,7 +170,8 @@ export async function form(id) {
     el('datalist', { id: 'agents' }, ...[...new Set(triggers.map((other) => other.agentId))].map((value) => el('option', { value }))),
     hint('An id that the stack does not know means its default agent.'),
     area('prompt', 'Prompt', before.prompt),
-    hint('{{ $.detail.name }} takes a value from the event', { 'data-for': 'event webhook' }),
+    hint('{{ $.detail.name }} takes a value from the event', { 'data-for': 'event' }),
+    hint("{{ $.body.name }} takes a value from what was sent, {{ $.detail.headers['x-github-event'] }} one of its headers", { 'data-for': 'webhook' }),
     select('type', 'It runs on', types, hook ? 'webhook' : before.type),
     el('div', { 'data-for': 'schedule' },
       input('expression', 'When (cron, rate or at)', when.expression || '0 9 ? * MON-FRI *'),
@@ -176,7 +182,9 @@ export async function form(id) {
     el('div', { 'data-for': 'webhook' }, ...webhookFields(providers, hook || {})),
     el('div', { 'data-for': 'event webhook' },
       json('eventPattern', 'Event pattern (JSON), if not every event runs it', parsed(filters.eventPattern)),
-      json('condition', 'Condition, or a list of them (JSON)', filters.condition)));
+      json('condition', 'Condition, or a list of them (JSON)', filters.condition)),
+    select('overlap', 'A fire while another run is at work', OVERLAPS, most ? 'max' : before.overlap === 'allow' ? '' : before.overlap || ''),
+    el('div', { 'data-overlap': '' }, input('max', 'At most at once, from 1 to 100', most || 2, { inputmode: 'numeric' })));
   node.addEventListener('submit', async (event) => {
     event.preventDefault();
     problems.textContent = '';

@@ -18,13 +18,14 @@ const SKIPS = {
   Disabled: `The trigger was switched off. ${SWITCH_ON}`,
   Paused: `The trigger was paused, because it had failed too often in a row. ${MEND}`,
   Deleted: 'The trigger was deleted. If its schedule still fires, delete the trigger again.',
-  Overlap: 'Another run of the trigger was still at work. Let it fire less often, or let overlap be “allow” or “cancelOther”.',
+  Overlap: 'Another run of the trigger was still at work. Let it fire less often, or let more run at once.',
   MaxRunsPerDay: `The trigger had run as often on that day as maxRunsPerDay allows. ${LIMIT}`,
   MaxTokensPerDay: `The trigger's runs of that day had used the tokens that maxTokensPerDay allows. ${LIMIT}`,
   ChainTooDeep: 'Too many runs followed one another, most likely in a loop. Narrow the event pattern of the trigger that closes it.',
 };
 
-export const skipWords = (reason) => SKIPS[reason] || 'It was not run.';
+export const skipWords = (reason, limit) => (limit && reason === 'Overlap'
+  ? `${limit} of ${limit} runs of the trigger were at work. Let it fire less often, or let more run at once.` : SKIPS[reason] || 'It was not run.');
 
 const OPERATORS = { eq: 'is', ne: 'is not', gt: 'is more than', gte: 'is at least', lt: 'is less than', lte: 'is at most' };
 

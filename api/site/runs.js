@@ -151,14 +151,16 @@ export async function runView(triggerId, executionId, visit) {
   const { status: now, usage } = run;
   // A replay names no version: it asks what the run asked that it repeats.
   const isChanged = trigger && now !== 'running' && !trigger.deletedAt && String(trigger.version) !== run.triggerVersion;
-  const advice = now === 'skipped' ? skipWords(run.skipReason) : ADVICE[run.errorType];
+  const advice = now === 'skipped' ? skipWords(run.skipReason, run.overlapLimit) : ADVICE[run.errorType];
   return {
     parts: [
       heading(el('span', 'Run ', status(now), ` of ${nameOf(trigger || { id: triggerId })}`, run.triggerVersion && `, version ${run.triggerVersion}`),
-        run.canCancel && cancel(path, now === 'failed'), run.canReplay && replay(triggerId, path, isChanged && trigger),
+        run.canCancel && cancel(path, now === 'failed', visit), run.canReplay && replay(triggerId, path, isChanged && trigger),
         isChanged && trigger.type === 'schedule' && runNow(trigger), a(triggerLink(triggerId), 'Trigger')),
       now !== 'completed' && now !== 'running' && el('pre', { class: 'error' }, run.errorMessage),
       now === 'running' && run.cancelRequested && text('It is asked to stop.'),
+      ['completed', 'failed'].includes(now) && !run.canCancel && (run.cancelRequested || visit.isLate)
+        && text(`It was asked to stop, and ${visit.isLate || now === 'completed' ? `that came too late: the run had ${now} by then` : 'failed instead'}.`),
       now === 'failed' && run.canCancel && text(`Attempt ${run.attempt} failed. Lambda tries again, in a minute the first time. When no attempt is left, the run can be replayed.`),
       advice && text(advice),
       run.output && quote('Answer', run.output),

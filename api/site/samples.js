@@ -38,6 +38,14 @@ function fit(event, names, path = []) {
   }
 }
 
+/** Returns the headers and the body of a delivery to a trigger's webhook, fit for simple filters. Each is another one. */
+export function delivered({ eventConfig = {}, userId, prompt = '', webhookConfig: { preset = 'standard' } }) {
+  const { detail: { headers, body } } = JSON.parse(sample(eventConfig, userId, prompt, preset));
+  const mark = `test_${Date.now()}`;
+  for (const name of ['id', 'event_id']) if (Object.hasOwn(Object(body), name)) body[name] = mark;
+  return [headers, Object(body) === body ? { ...body, test: mark } : body];
+}
+
 /** Returns a sample of a source's events, fit for simple filters. */
 export function sample({ eventSourceId: source, eventPattern, condition }, userId, prompt, preset) {
   const [headers, body] = SENT[preset] || [{}, {}];

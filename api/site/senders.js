@@ -38,11 +38,18 @@ const OWN = 'Replace the secret here by the one that you find there.';
 const STEPS = {
   github: ['In the repository: Settings, Webhooks, Add webhook.', 'Payload URL: the address. Content type: application/json. Secret: the secret.',
     'Choose the events. GitHub sends a ping at once, which runs nothing.'],
-  slack: ['In the app: Basic Information, Signing Secret.', OWN, 'Event Subscriptions, Request URL: the address. Slack verifies it at once.'],
+  slack: ['In the app: Basic Information, Signing Secret.', OWN, 'Event Subscriptions, Request URL: the address. Slack verifies it at once. Or: Slash Commands, Request URL.'],
   stripe: ['Workbench, Webhooks, Create an event destination: the address, and the events.', 'Reveal its signing secret (whsec_…).', OWN],
   standard: ['At the sender (Svix, Clerk, Resend, OpenAI and others), add the address as an endpoint.', `If the sender shows a signing secret (whsec_…): ${OWN}`],
   hmac: ['Give the address and the secret to the sender.', 'It signs each body with the secret, as the command below does.', 'With an Idempotency-Key header, two tries run once.'],
 };
+/** Senders that a header tells apart. */
+const BY_HEADER = {
+  'x-gitlab-token': ['In the project: Settings, Webhooks, Add new webhook.', 'URL: the address. Secret token: the secret.', 'Choose the events. Test, Push events sends one.'],
+  'x-shopify-hmac-sha256': ['In the app: its client secret.', OWN, 'Subscribe to a topic with the address. Encoding: base64.'],
+  'linear-signature': ['Settings, API, Webhooks, New webhook: the address.', 'The webhook shows its signing secret.', OWN],
+};
 const UNSIGNED = ['Give the address and the secret to the sender.', 'It signs nothing: who reads one request can send others. Add allowed addresses if you know them.'];
 
-export const stepsOf = (preset) => STEPS[preset] || UNSIGNED;
+/** Returns what to do at the sender of a webhook with these settings. */
+export const stepsOf = ({ preset = 'standard', header = '' }) => BY_HEADER[header.toLowerCase()] || STEPS[preset] || UNSIGNED;

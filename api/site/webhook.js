@@ -2,7 +2,8 @@
 
 import { act, asking } from './actions.js';
 import { get, post } from './api.js';
-import { a, at, copy, el, facts, heading, nameOf, options, runLink, table, td, text, triggerLink, triggerPath } from './dom.js';
+import { a, at, copy, el, facts, heading, nameOf, options, parsed, runLink, table, td, text, triggerLink, triggerPath } from './dom.js';
+import { delivered } from './samples.js';
 import { command, stepsOf } from './senders.js';
 
 /** How long a test delivery is looked out for, in milliseconds. */
@@ -46,15 +47,30 @@ function rotate(trigger, path, visit) {
   });
 }
 
+/** Returns the button that sends a test delivery, with the headers and the body that somebody writes. */
+function tested(trigger, path, visit) {
+  const area = (id, label, value) => [el('label', { for: id }, label), el('textarea', { id, class: 'code', spellcheck: 'false' }, JSON.stringify(value, null, 2))];
+  let parts = [];
+  const words = () => {
+    const [headers, body] = delivered(trigger);
+    parts = [...area('test-headers', 'Its headers (JSON), such as those that a pattern asks for', headers), ...area('test-body', 'Its body (JSON)', body)];
+    return el('span', 'It is signed, and runs the trigger like any other: the agent is called.', ...parts);
+  };
+  return asking('Send a test', null, 'Send a test delivery?', words, 'Send it', 'The test delivery is on its way.', async () => {
+    const [, headers, , body] = parts.map(({ value }) => parsed(value));
+    await post(`${path}/webhook/test`, { headers, body });
+    visit.until = Date.now() + LOOKOUT;
+  });
+}
+
 export async function webhook(id, visit) {
   const path = triggerPath(id);
   const [{ trigger, webhook: hook }, { deliveries }] = await Promise.all([get(path), get(`${path}/deliveries`)]);
   if (fresh?.id === id) visit.secret = fresh.secret;
   fresh = null;
-  const { secret, until } = visit, { webhookConfig: config } = trigger, { url } = hook;
+  const { secret, until } = visit, { webhookConfig: config } = trigger, { url, aliasUrl } = hook;
   const preset = config.preset || 'standard', previous = config.previousSecretUntil;
-  const test = asking('Send a test', null, 'Send a test delivery?', 'It is signed, and runs the trigger like any other: the agent is called.', 'Send it', 'The test delivery is on its way.',
-    async () => { await post(`${path}/webhook/test`); visit.until = Date.now() + LOOKOUT; });
+  const test = tested(trigger, path, visit);
   const line = command(url, config, secret);
   const rows = deliveries.map((one) => delivery(id, one));
   return {
@@ -62,12 +78,12 @@ export async function webhook(id, visit) {
       heading(`Webhook of ${nameOf(trigger)}`, test, rotate(trigger, path, visit), a(triggerLink(id), 'Trigger')),
       trigger.webhookStatus === 'missing' && text('It has no secret yet, because its making was cut short. Replace the secret to complete it.', 'problem'),
       !trigger.enabled && text('The trigger is switched off: deliveries are taken and skipped.', 'problem'),
-      facts([['Address', [url, ' ', copy(url, 'the address')]], ['Preset', preset],
+      facts([['Address', [url, ' ', copy(url, 'the address')]], ...(aliasUrl ? [['By its alias', [aliasUrl, ' ', copy(aliasUrl, 'its alias')]]] : []), ['Preset', preset],
         ['Secret', secret ? 'see below' : `${config.secretSetAt ? `set at ${at(config.secretSetAt)}` : 'none'}; it was shown once`],
         ...(previous && Date.parse(previous) > Date.now() ? [['The one before', `works until ${at(previous)}`]] : [])]),
       secret && el('section', { class: 'card', 'aria-labelledby': 'secret-title' }, el('h3', { id: 'secret-title' }, 'The secret'), el('pre', { id: 'secret' }, secret),
         copy(secret, 'the secret'), text('It is shown until you leave this view, and never again. Keep it where the sender needs it.')),
-      el('h3', 'How to send'), el('ol', ...stepsOf(preset).map((step) => el('li', step))),
+      el('h3', 'How to send'), el('ol', ...stepsOf(config).map((step) => el('li', step))),
       el('div', { class: 'row' }, el('span', { class: 'grow' }, secret ? 'In a shell:' : 'In a shell, with your secret:'), copy(line, 'the command')),
       el('pre', { id: 'command', class: 'code' }, line),
       el('h3', 'Deliveries'),

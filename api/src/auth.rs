@@ -36,7 +36,9 @@ pub enum Refusal {
 /// act for nobody.
 ///
 /// # Errors
-/// Returns the reason why it acts for nobody.
+/// Returns `Unauthenticated` without claims, a usable subject or a client, for a token that is no access token, for the
+/// run function's own client, and for a token without a user where these are not allowed. Returns `NoUser` if such a
+/// token has not the scope, or names no usable user.
 pub fn caller(claims: Option<&Claims>, target_user: Option<&str>, settings: &Settings) -> Result<Caller, Refusal> {
     let Claims(claims) = claims.ok_or(Refusal::Unauthenticated)?;
     let claim = |name: &str| claims.get(name).map(String::as_str).filter(|value| !value.is_empty());
@@ -63,7 +65,7 @@ pub fn caller(claims: Option<&Claims>, target_user: Option<&str>, settings: &Set
     Ok(Caller(target.into()))
 }
 
-/// Returns true if a text can be an id of a key.
+/// Returns true if a text can be an id of a key: it is not blank, and has at most 256 bytes and no control characters.
 pub fn is_id(text: &str) -> bool {
     !text.trim().is_empty() && text.len() <= LONGEST_ID && !text.contains(char::is_control)
 }

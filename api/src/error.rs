@@ -98,12 +98,12 @@ pub enum ApiError {
 pub struct Failed(pub ApiError);
 
 impl ApiError {
-    /// Returns the error of one field.
+    /// Returns the error of one field, with one sentence about it.
     pub fn field(field: &str, description: impl Into<String>) -> Self {
         Self::Validation(vec![Violation { field: field.to_owned(), description: description.into() }])
     }
 
-    /// Returns the status, the code, and the reason that the body names.
+    /// Returns the status, the code of the body, and the reason phrase that the body names as `error`.
     pub fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::InvalidArgument(_) => (StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", "Bad Request"),
@@ -126,7 +126,8 @@ impl ApiError {
         }
     }
 
-    /// Returns what the body says besides the message.
+    /// Returns the `details` of the body: the fields that are wrong, what stands in the way, or the version. `None` for
+    /// an error that has none.
     fn details(&self) -> Option<Value> {
         match self {
             Self::Validation(violations) => {
@@ -159,7 +160,7 @@ impl ApiError {
         }
     }
 
-    /// Returns the body.
+    /// Returns the body: `error`, `message`, `code`, `requestId`, `timestamp`, and `details` if there are some.
     pub fn body(&self, request_id: &str, timestamp: &str) -> Value {
         let (_, code, reason) = self.kind();
         let mut body = json!({"error": reason, "message": self.message(), "code": code, "requestId": request_id,
@@ -172,6 +173,8 @@ impl ApiError {
 }
 
 impl IntoResponse for ApiError {
+    /// Returns a response with the error's status and an empty body: the layer around all routes writes it. With 429
+    /// and 503 it has `Retry-After`, 5 s unless the error says otherwise.
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = self.kind().0;
@@ -189,6 +192,8 @@ impl IntoResponse for ApiError {
 }
 
 impl From<StoreError> for ApiError {
+    /// Returns the error for a client, and logs the cause. What DynamoDB does not take is the client's fault, a row
+    /// that is not understood an internal one, and anything else means to try again.
     fn from(error: StoreError) -> Self {
         tracing::error!(cause = %agent_trigger::error_chain::chain(&error), "the table failed");
         match error {
@@ -203,6 +208,8 @@ impl From<StoreError> for ApiError {
 }
 
 impl From<SchedulerError> for ApiError {
+    /// Returns the error for a client. An expression that Scheduler refuses is the client's fault. Everything else is
+    /// logged: missing rights and a missing group are 502, all others mean to try again.
     fn from(error: SchedulerError) -> Self {
         match error {
             SchedulerError::Refused(words) => {
@@ -229,6 +236,7 @@ impl From<SchedulerError> for ApiError {
 }
 
 impl From<SecretError> for ApiError {
+    /// Returns the error for a client, and logs the cause. Missing rights are 502, all others mean to save again.
     fn from(error: SecretError) -> Self {
         tracing::error!(cause = %error, "the Parameter Store failed");
         match error {

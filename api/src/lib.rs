@@ -1,8 +1,8 @@
 //! The control plane of agent-trigger: triggers, schedules and executions over HTTP. Begin with [`router`], which lists
 //! the routes; `docs/api.md` describes them. `hooks` is a second surface of the same binary, which receives webhooks.
 //!
-//! `edge` has the two ways in, `auth` decides who calls, and `schedules` knows when an expression fires. The order of each
-//! write is in the file of its route, and `triggers::sync` makes Scheduler agree with an item.
+//! `edge` has the two ways in, `auth` decides who calls, and `schedules` knows when an expression fires. The order of
+//! each write is in the file of its route, and `triggers::sync` makes Scheduler agree with an item.
 //!
 //! What an item must look like is not decided here: `agent_trigger::trigger::check` reads it as the function does.
 

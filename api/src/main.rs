@@ -1,8 +1,8 @@
-//! The entry point: settings, clients, one of the surfaces (`SURFACE`: `manage`, or `hooks` and `reports`, which face the
-//! internet), and one of two edges: Lambda, or a port of this machine.
+//! The entry point: settings, clients, one of the surfaces (`SURFACE`: `manage`, or `hooks` and `reports`, which face
+//! the internet), and one of two edges: Lambda, or a port of this machine.
 //!
-//! The allocator is the system's, unlike the run function's: mimalloc saves a twentieth of the CPU of warm requests, which are
-//! few here, and costs a tenth of the start's (docs/performance.md).
+//! The allocator is the system's, unlike the run function's: mimalloc saves a twentieth of the CPU of warm requests,
+//! which are few here, and costs a tenth of the start's (docs/performance.md).
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -15,6 +15,7 @@ use agent_trigger_api::{
     settings::Settings,
 };
 
+/// Runs the surface until the process is to end. An error is logged and ends it with a failure.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     log::init();
@@ -27,6 +28,11 @@ async fn main() -> ExitCode {
     }
 }
 
+/// Serves the surface that `SURFACE` names, the manage surface by default: reads its settings, builds its handles, and
+/// serves Lambda or the local port.
+///
+/// # Errors
+/// Returns the error of the settings, the clients or the edge.
 async fn serve() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     match std::env::var("SURFACE").as_deref() {
         Ok("hooks") => return Box::pin(serve_hooks()).await,
@@ -44,6 +50,10 @@ async fn serve() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     }
 }
 
+/// Serves the hooks surface, as [`serve`] does.
+///
+/// # Errors
+/// Returns the error of the settings, the clients or the edge.
 async fn serve_hooks() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let settings = HookSettings::from_env()?;
     let client = Clients::aws_alone(settings.ca_bundle.as_deref())?;
@@ -55,6 +65,10 @@ async fn serve_hooks() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     }
 }
 
+/// Serves the reports surface, as [`serve`] does.
+///
+/// # Errors
+/// Returns the error of the settings, the clients or the edge.
 async fn serve_reports() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let settings = ReportSettings::from_env()?;
     let client = Clients::aws_alone(settings.ca_bundle.as_deref())?;

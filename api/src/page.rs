@@ -9,10 +9,11 @@ use crate::{auth::is_id, error::ApiError};
 /// The most entries of a page.
 pub const LARGEST: usize = 100;
 
-/// Reads the number of entries that a client asks for.
+/// Reads the number of entries that a client asks for, or returns `default` if it asks for none. A number above
+/// [`LARGEST`] counts as this limit.
 ///
 /// # Errors
-/// Returns an error if it is no number from 1 on. A number above [`LARGEST`] counts as this limit.
+/// Returns an error if it is no number from 1 on.
 pub fn limit(text: Option<&str>, default: usize) -> Result<usize, ApiError> {
     let Some(text) = text else { return Ok(default) };
     let number = text.parse::<usize>().ok().filter(|number| *number > 0);
@@ -21,12 +22,12 @@ pub fn limit(text: Option<&str>, default: usize) -> Result<usize, ApiError> {
         .ok_or_else(|| ApiError::field("limit", "must be a whole number from 1 to 100"))
 }
 
-/// Returns the token of the page after the entry with this id.
+/// Returns the token of the page after the entry with this id: JSON with the id, in base64 for URLs.
 pub fn token(after: &str) -> String {
     URL_SAFE_NO_PAD.encode(json!({"v": 1, "a": after}).to_string())
 }
 
-/// Reads a token.
+/// Reads the token of a page. Returns the id after which the page begins, or `None` without a token.
 ///
 /// # Errors
 /// Returns an error if it is no token of this API.

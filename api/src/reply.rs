@@ -25,34 +25,35 @@ pub struct Answered {
 }
 
 impl Reply {
-    /// Returns an answer with these members. Members that are null are left out.
+    /// Returns an answer 200 with these members. Members that are null are left out.
     pub fn ok(members: Value) -> Self {
         Self::new(StatusCode::OK, members)
     }
 
-    /// Returns the answer to a request that created something.
+    /// Returns the answer 201 to a request that created something.
     pub fn created(members: Value) -> Self {
         Self::new(StatusCode::CREATED, members)
     }
 
-    /// Returns the answer to a request whose work goes on after it.
+    /// Returns the answer 202 to a request whose work goes on after it.
     pub fn accepted(members: Value) -> Self {
         Self::new(StatusCode::ACCEPTED, members)
     }
 
-    /// Adds a member as it is. The macro `json!` would copy the value, and spell its numbers anew.
+    /// Adds a member as it is, even null. The macro `json!` would copy the value, and spell its numbers anew.
     #[must_use]
     pub fn with(mut self, name: &str, value: Value) -> Self {
         self.members.insert(name.to_owned(), value);
         self
     }
 
-    /// Adds the number of entries of a list.
+    /// Sets the number of entries of a list, which the metadata shows.
     #[must_use]
     pub fn count(self, count: usize) -> Self {
         Self { count: Some(count), ..self }
     }
 
+    /// Returns an answer of this status. Members that are null are left out.
     fn new(status: StatusCode, members: Value) -> Self {
         let members = match members {
             Value::Object(members) => members.into_iter().filter(|(_, value)| !value.is_null()).collect(),
@@ -63,6 +64,7 @@ impl Reply {
 }
 
 impl IntoResponse for Reply {
+    /// Returns a response with the status and an empty body: the layer around all routes writes it.
     fn into_response(self) -> Response {
         let Self { status, members, count } = self;
         let mut response = Response::new(Body::empty());

@@ -35,8 +35,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct RequestId(pub String);
 
-/// Returns the router of the manage surface. Each route stands in it once and has all layers at once, because most of the time
-/// that the start takes beyond the SDK's goes into it.
+/// Returns the router of the manage surface. Each route stands in it once and has all layers at once, because most of
+/// the time that the start takes beyond the SDK's goes into it.
 pub fn routes(api: Arc<Api>) -> Router {
     let layers = ServiceBuilder::new()
         .layer(from_fn(render))
@@ -97,15 +97,18 @@ fn managed(router: Router<Arc<Api>>) -> Router<Arc<Api>> {
     routes.into_iter().fold(router, |router, (path, methods)| router.route(path, methods))
 }
 
+/// Answers 404.
 pub(crate) async fn not_found() -> ApiError {
     ApiError::NotFound
 }
 
+/// Answers 405.
 pub(crate) async fn not_allowed() -> ApiError {
     ApiError::MethodNotAllowed
 }
 
-/// Lets a request pass if it acts for somebody. `/ping` and the page's own files need no caller.
+/// Lets a request pass if it acts for somebody, who is put into its extensions and the response's. `/ping` and the
+/// page's own files need no caller. Any other request is 401, or 400 if a token without a user names none.
 async fn authenticate(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
     if path == "/ping" || site::is_open(path) {
@@ -127,8 +130,8 @@ async fn authenticate(State(api): State<Arc<Api>>, mut request: Request, next: N
     }
 }
 
-/// Writes the body of each answer, and logs the request by its route alone, because paths, queries, headers and bodies
-/// hold ids and texts of users.
+/// Writes the body of each answer, see [`rendered`], and logs the request by its route alone, because paths, queries,
+/// headers and bodies hold ids and texts of users.
 pub(crate) async fn render(request: Request, next: Next) -> Response {
     let started = tokio::time::Instant::now();
     let method = request.method().clone();
@@ -186,7 +189,7 @@ pub(crate) fn rendered(mut response: Response, request_id: Option<&str>, known: 
     with_json(response, &body)
 }
 
-/// Returns the tag of an answer: a hash of its members without the metadata, which differs each time.
+/// Returns the weak tag of an answer: a hash of its members without the metadata, which differs each time.
 fn entity_tag(members: &Map<String, Value>) -> Option<HeaderValue> {
     let mut tag = String::from("W/\"");
     for byte in &Sha256::digest(serde_json::to_vec(members).ok()?)[..16] {
@@ -197,6 +200,7 @@ fn entity_tag(members: &Map<String, Value>) -> Option<HeaderValue> {
     tag.parse().ok()
 }
 
+/// Sets the body of a response to this JSON, with its content type.
 fn with_json(mut response: Response, body: &Value) -> Response {
     let headers: &mut HeaderMap = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -205,7 +209,7 @@ fn with_json(mut response: Response, body: &Value) -> Response {
     response
 }
 
-/// Returns the answer of a route that only reports that it was done.
+/// Returns the answer of a route that only reports that it was done: 200, `success` and `message`.
 pub(crate) fn done(message: &str) -> Reply {
     Reply::ok(json!({"success": true, "message": message}))
 }

@@ -74,6 +74,7 @@ pub struct Local {
 }
 
 impl std::fmt::Debug for Local {
+    /// Writes the port, and neither the user nor the key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Local").field("port", &self.port).finish_non_exhaustive()
     }
@@ -94,7 +95,7 @@ impl Settings {
     /// Reads the settings from the process's environment.
     ///
     /// # Errors
-    /// Names every variable that is missing or malformed.
+    /// The error names every variable that is missing or malformed.
     pub fn from_env() -> Result<Self, SettingsError> {
         Self::from_lookup(|name| std::env::var(name).ok())
     }
@@ -102,7 +103,7 @@ impl Settings {
     /// Reads settings through `lookup`. An empty value counts as unset.
     ///
     /// # Errors
-    /// Names every variable that is missing or malformed.
+    /// The error names every variable that is missing or malformed.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let mut reader = Reader { lookup, problems: Vec::new() };
         let settings = Self {
@@ -129,7 +130,7 @@ impl Settings {
         if reader.problems.is_empty() { Ok(settings) } else { Err(SettingsError { problems: reader.problems }) }
     }
 
-    /// Adds the source of webhooks to the event sources, if there are webhooks.
+    /// Adds the source of webhooks to the event sources, if there are webhooks and it is not listed.
     fn with_webhook_source(mut self) -> Self {
         let is_listed = self.event_sources.iter().any(|source| source["id"] == SOURCE);
         if self.hooks.is_some() && !is_listed {
@@ -147,10 +148,12 @@ pub(crate) struct Reader<F> {
 }
 
 impl<F: Fn(&str) -> Option<String>> Reader<F> {
+    /// Returns a variable without the blanks around it, or `None` if it is unset or blank.
     pub(crate) fn optional(&self, name: &str) -> Option<String> {
         (self.lookup)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
+    /// Returns a variable that must be set. If it is not, this is a problem, and the text is empty.
     pub(crate) fn required(&mut self, name: &str) -> String {
         self.optional(name).unwrap_or_else(|| {
             self.problems.push(format!("{name} is not set"));
@@ -158,6 +161,8 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         })
     }
 
+    /// Returns true for `true` and false for `false`, in any case, or if the variable is unset. Anything else is a
+    /// problem, and false.
     fn flag(&mut self, name: &str) -> bool {
         match self.optional(name).map(|value| value.to_ascii_lowercase()).as_deref() {
             None | Some("false") => false,
@@ -169,6 +174,8 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         }
     }
 
+    /// Returns a whole number within `allowed`, or `default` if the variable is unset. Anything else is a problem, and
+    /// `default`.
     fn whole(&mut self, name: &str, default: u32, allowed: std::ops::RangeInclusive<u32>) -> u32 {
         let Some(value) = self.optional(name) else { return default };
         value.parse().ok().filter(|number| allowed.contains(number)).unwrap_or_else(|| {
@@ -178,7 +185,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
     }
 
     /// Reads the event sources. The ends of a user's own executions are always one of them, as the last one unless the
-    /// setting names it itself.
+    /// setting names it itself. A setting that is no JSON array of objects with an id is a problem, and left out.
     fn event_sources(&mut self) -> Vec<Value> {
         let own = json!({"id": "agent-trigger", "name": "Executions", "icon": "link",
             "description": "The end of another execution of yours"});
@@ -196,7 +203,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         sources
     }
 
-    /// Reads the settings of the hooks surface: all of them or none.
+    /// Reads the settings of the hooks surface, or returns `None` without `HOOKS_URL`. With it, the others must be set.
     fn hooks(&mut self) -> Option<HookSurface> {
         let url = self.optional("HOOKS_URL")?;
         let url = url.trim_end_matches('/').to_owned();
@@ -207,7 +214,8 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         Some(HookSurface { url, secret_path, function })
     }
 
-    /// Returns a port of this machine.
+    /// Returns a port of this machine, or `None` if the variable is unset. Anything but a port's number is a problem,
+    /// and `None`.
     pub(crate) fn port(&mut self, name: &str) -> Option<u16> {
         let port = self.optional(name)?;
         let port = port.parse().ok();
@@ -217,6 +225,8 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         port
     }
 
+    /// Reads the settings of a local port, or returns `None` without `LOCAL_PORT`. With it, a user and a key of at
+    /// least 16 characters must be set.
     fn local(&mut self) -> Option<Local> {
         let port = self.port("LOCAL_PORT")?;
         let (user_id, key) = (self.required("LOCAL_USER_ID"), self.required("LOCAL_KEY"));

@@ -16,8 +16,8 @@ use crate::{api::Api, error::ApiError, request::Path, settings::Settings};
 
 const PAGE: &[u8] = include_bytes!("../site/index.html");
 const SCRIPT: &str = "text/javascript; charset=utf-8";
-/// The files that the page loads: path, content type and content. The first script imports the others, some of them only
-/// when somebody opens what they show.
+/// The files that the page loads: path, content type and content. The first script imports the others, some of them
+/// only when somebody opens what they show.
 const ASSETS: [(&str, &str, &[u8]); 14] = [
     ("/assets/style.css", "text/css; charset=utf-8", include_bytes!("../site/style.css")),
     ("/assets/app.js", SCRIPT, include_bytes!("../site/app.js")),
@@ -45,11 +45,13 @@ pub fn routes(router: Router<Arc<Api>>) -> Router<Arc<Api>> {
     router.route("/", get(page)).route("/config.json", get(config)).route("/assets/{file}", get(asset))
 }
 
+/// `GET /assets/{file}`: one of the page's files, or 404.
 async fn asset(Path(name): Path<String>) -> Result<Response, ApiError> {
     let found = ASSETS.iter().find(|(path, ..)| path.strip_prefix("/assets/") == Some(&name));
     found.map(|(_, kind, content)| file(content, kind)).ok_or(ApiError::NotFound)
 }
 
+/// `GET /`: the page, with its content security policy.
 async fn page(State(api): State<Arc<Api>>) -> Response {
     let mut response = file(PAGE, "text/html; charset=utf-8");
     let headers = response.headers_mut();
@@ -69,6 +71,7 @@ fn policy(settings: &Settings) -> String {
     )
 }
 
+/// `GET /config.json`: where users log in, and the version.
 async fn config(State(api): State<Arc<Api>>) -> Response {
     let login = api.settings.login.as_ref().map(|login| json!({"domain": login.domain, "clientId": login.client_id}));
     let config = json!({"login": login, "version": env!("CARGO_PKG_VERSION")}).to_string();
@@ -77,6 +80,7 @@ async fn config(State(api): State<Arc<Api>>) -> Response {
     response
 }
 
+/// Returns a response with this content and content type. The browser asks again each time whether it has changed.
 fn file(content: &'static [u8], kind: &'static str) -> Response {
     let headers = [
         (header::CONTENT_TYPE, kind),

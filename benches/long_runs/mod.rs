@@ -127,9 +127,9 @@ async fn counted(stack: &Stack, lambda: &Lambda, heartbeat: Option<u32>, own_ms:
     }
     // The end is billed by the larger item.
     counted.write_units += ended - under_way;
-    // The first look and the one that stops the session were sent. Reports over HTTPS, which cost as much as those over the
-    // bus, add one that counts the end. Each look reads the row.
-    let looks = stack.sqs.sent().len() - before.0 + looks(heartbeat) + 1;
+    // The first look and the one that follows the end were sent. Reports over HTTPS cost as much as those over the bus. Each
+    // look reads the row.
+    let looks = stack.sqs.sent().len() - before.0 + looks(heartbeat);
     counted.messages = looks;
     counted.reads += looks;
     counted.invocations = 1 + usize::try_from(beats).unwrap_or_default() + 1 + looks;

@@ -14,7 +14,7 @@ use crate::requests::{Answer, segment, started};
 use crate::screen::Screen;
 use crate::table::{Named, Newest, WHOLE_ID};
 use crate::words::{self, View, pretty};
-use crate::{list, show, triggers};
+use crate::{called, list, show, triggers};
 
 /// The fewest characters of an id by which an execution is cancelled or run again: a slip of one key must not name another.
 const LEAST_PART: usize = 4;
@@ -267,7 +267,7 @@ impl Found {
                 lines.extend(list::lines(&newest.executions, which.trigger.is_some(), view));
                 lines.push(String::new());
                 let older = if newest.more { "Older ones: --limit N. " } else { "" };
-                lines.push(format!("{older}One in full: triggerctl show EXECUTION"));
+                lines.push(format!("{older}One in full: {} show EXECUTION", called::name()));
             }
         }
         lines
@@ -304,7 +304,8 @@ fn single(place: &Place, trigger: Option<&str>, id: &str, mut named: Named) -> R
             let whose = trigger.map_or_else(
                 || {
                     format!(
-                        "no execution has that id; triggerctl list --trigger {} shows those of a trigger",
+                        "no execution has that id; {} list --trigger {} shows those of a trigger",
+                        called::name(),
                         words::quoted(id)
                     )
                 },
@@ -328,10 +329,11 @@ fn nothing(place: &Place, which: &Which) -> String {
     if !options.is_empty() {
         return format!("{described}: no executions{said}; without {} there may be others", options.join(" and "));
     }
-    let what_to_do = if is_local_run {
+    let what_to_do = if is_local_run && !called::is_release() {
         "send an event: cargo lambda invoke agent-trigger --invoke-address 127.0.0.1 --data-file events/scheduled.json"
+            .to_owned()
     } else {
-        "run a trigger: triggerctl run TRIGGER"
+        format!("run a trigger: {} run TRIGGER", called::name())
     };
     format!("{described}: no executions yet; {what_to_do}")
 }

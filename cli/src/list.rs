@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
+use crate::called;
 use crate::execution::{Execution, State};
 use crate::words::{self, View};
 
@@ -141,7 +142,7 @@ fn story(execution: &Execution, triggers: &HashMap<&str, &str>, now: i64) -> Str
             Some(output) => output.clone(),
             // Lists of a control plane leave the answer out.
             None if execution.row.get("hasOutput") == Some(&Value::Bool(true)) => {
-                "answered; the answer: triggerctl show EXECUTION".to_owned()
+                format!("answered; the answer: {} show EXECUTION", called::name())
             }
             None => "no answer".to_owned(),
         }),
@@ -157,15 +158,18 @@ fn story(execution: &Execution, triggers: &HashMap<&str, &str>, now: i64) -> Str
         State::Cancelled if item.duration_ms.is_some() => {
             parts.push("the agent may still be at work".to_owned());
         }
-        State::Skipped => parts.extend(meaning(item.skip_reason.as_deref()).map(str::to_owned)),
+        State::Skipped => parts.extend(meaning(item.skip_reason.as_deref(), item.overlap_limit)),
         State::Cancelled | State::Unknown => {}
     }
     words::one_line(&parts.join(" · "))
 }
 
-/// Explains a reason to skip.
-fn meaning(skip_reason: Option<&str>) -> Option<&'static str> {
-    Some(match skip_reason? {
+/// Explains a reason to skip. `limit` is the number of executions that may run at once, if the policy names it.
+fn meaning(skip_reason: Option<&str>, limit: Option<u32>) -> Option<String> {
+    let words = match skip_reason? {
+        "Overlap" if let Some(limit) = limit => {
+            return Some(format!("{limit} of {limit} executions of the trigger were running"));
+        }
         "Disabled" => "the trigger is switched off",
         "Paused" => "the trigger is paused because it failed too often",
         "Deleted" => "the trigger was deleted",
@@ -174,7 +178,8 @@ fn meaning(skip_reason: Option<&str>) -> Option<&'static str> {
         "MaxTokensPerDay" => "the trigger has used up its tokens of the day",
         "ChainTooDeep" => "too many executions led to it",
         _ => return None,
-    })
+    };
+    Some(words.to_owned())
 }
 
 #[cfg(test)]
@@ -314,8 +319,10 @@ STATUS       WHY               STARTED (UTC)   TRIGGER   DURATION               
     #[test]
     fn every_reason_to_skip_is_explained() {
         for reason in ["Disabled", "Paused", "Deleted", "Overlap", "MaxRunsPerDay", "MaxTokensPerDay", "ChainTooDeep"] {
-            assert!(meaning(Some(reason)).is_some());
+            assert!(meaning(Some(reason), None).is_some());
         }
-        assert_eq!(meaning(Some("Tired")), None);
+        assert_eq!(meaning(Some("Tired"), None), None);
+        let full = meaning(Some("Overlap"), Some(3));
+        assert_eq!(full.as_deref(), Some("3 of 3 executions of the trigger were running"));
     }
 }

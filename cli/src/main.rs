@@ -3,6 +3,7 @@
 //! `place` decides where to look. Executions in a table are read from it. Everything that concerns triggers, and everything
 //! that changes something, goes to the control plane: behind its address, or in this process (`requests`).
 
+mod called;
 mod causes;
 mod check;
 mod execution;
@@ -110,7 +111,7 @@ fn said(what: &str, mut answer: Value, options: &PlaceOptions, json: bool) -> Ve
     let text = |name: &str| answer[name].as_str().map(words::one_line).unwrap_or_default();
     let (execution, trigger) = (text("executionId"), text("triggerId"));
     let (id, its) = (words::quoted(&execution), words::quoted(&trigger));
-    let follow = format!("follow it: triggerctl watch --trigger={its}{} -- {id}", options.given());
+    let follow = format!("follow it: {} watch --trigger={its}{} -- {id}", called::name(), options.given());
     vec![format!("{what} {execution}"), follow]
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::called;
 use crate::execution::Execution;
 
 const AFTER: &str = "\
@@ -17,7 +18,7 @@ Where it looks, in this order:
                                        SCHEDULER_ROLE_ARN and SCHEDULE_DLQ_ARN, as the control
                                        plane does.
   .local/env                           the local run, while it is serving
-                                       (`cargo run --example local -- --serve`).
+                                       (`LOCAL_RUN`).
 
 Region, credentials and AWS_ENDPOINT_URL_* are found as in every AWS tool, but profiles of SSO or
 with a credential process need: eval \"$(aws configure export-credentials --format env)\". Times are
@@ -25,7 +26,7 @@ UTC. NO_COLOR turns the colours off.";
 
 /// Manages triggers and shows executions of agent-trigger.
 #[derive(Debug, Parser)]
-#[command(name = "triggerctl", version, after_help = AFTER, max_term_width = 100)]
+#[command(name = "triggerctl", version, after_help = AFTER.replace("LOCAL_RUN", called::local_run()), max_term_width = 100)]
 pub(crate) struct Options {
     #[command(flatten)]
     pub(crate) place: PlaceOptions,
@@ -203,10 +204,19 @@ pub(crate) enum WebhookCommand {
         /// A JSON file with the body; - is the standard input
         #[arg(long, value_name = "FILE")]
         body: Option<PathBuf>,
+        /// A header of the sender, such as 'X-GitHub-Event: issues'; may be given several times
+        #[arg(long = "header", short = 'H', value_name = "HEADER", value_parser = header)]
+        headers: Vec<(String, String)>,
         /// Print the control plane's answer as JSON
         #[arg(long)]
         json: bool,
     },
+}
+
+/// Reads a header as it is written: its name, a colon and its value.
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("must be NAME: VALUE")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
 /// A trigger.
@@ -387,6 +397,7 @@ mod tests {
             ("webhook rotate x --grace é", "7d"),
             ("webhook rotate x --grace=-1h", "7d"),
             ("webhook deliveries x --limit 51", "50"),
+            ("webhook test x -H no-header", "NAME: VALUE"),
         ] {
             let error = parse(line).unwrap_err();
             assert!(error.contains(word), "{line}: {error}");

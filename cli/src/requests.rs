@@ -22,6 +22,7 @@ use reqwest::Url;
 use serde_json::Value;
 use tower::ServiceExt;
 
+use crate::called;
 use crate::causes;
 use crate::needs::{self, Needs};
 
@@ -71,7 +72,10 @@ pub(crate) fn is_unsure(answer: &Result<Answer, Failure>) -> bool {
 /// # Errors
 /// In the control plane's own words, and with what to look for if one may have been started.
 pub(crate) fn started(answer: Result<Answer, Failure>) -> Result<Value, String> {
-    let advice = if is_unsure(&answer) { "; it may have been started: look with triggerctl list first" } else { "" };
+    let advice = match is_unsure(&answer) {
+        true => format!("; it may have been started: look with {} list first", called::name()),
+        false => String::new(),
+    };
     answer.map_err(String::from).and_then(Answer::done).map_err(|error| format!("{error}{advice}"))
 }
 

@@ -54,6 +54,7 @@ const GROUPS: [(&str, &[&str]); 8] = [
             record::PROTOCOL,
             record::SKIP_REASON,
             record::OVERLAPS,
+            record::OVERLAP_LIMIT,
             record::RETRYABLE,
             record::REQUEST_ID,
             record::CANCEL_REQUESTED,

@@ -8,6 +8,8 @@ use std::{
 
 use reqwest::Url;
 
+use crate::called;
+
 /// The file that `cargo run --example local -- --serve` writes.
 pub(crate) const ENV_FILE: &str = ".local/env";
 
@@ -116,11 +118,11 @@ impl Source {
         }
         let mut problems = Vec::new();
         if named.as_ref().is_none_or(String::is_empty) {
-            problems.push(
+            problems.push(format!(
                 "nothing to look at: give --api URL (a stack's output ApiUrl) or --table NAME (its output TableName), or start \
-                 `cargo run --example local -- --serve`"
-                    .to_owned(),
-            );
+                 `{}`",
+                called::local_run()
+            ));
         }
         let endpoint =
             ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"].into_iter().find_map(|name| Some((name, set(name)?)));

@@ -18,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use crate::called;
 use crate::execution::Execution;
 use crate::options::Which;
 use crate::requests::bundle;
@@ -354,7 +355,7 @@ impl Table {
         if !matches!(error, SdkError::ServiceError(_)) {
             let cause = causes(error);
             if self.is_local_run() {
-                let what_to_do = "start `cargo run --example local -- --serve` again, or give --table NAME";
+                let what_to_do = format!("start `{}` again, or give --table NAME", called::local_run());
                 return format!("no answer for {shown}: {cause}; has the local run ended? {what_to_do}");
             }
             if cause.contains("credentials") {

@@ -7,6 +7,7 @@ use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use crate::called;
 use crate::check;
 use crate::executions::progress_bar;
 use crate::needs::Needs;
@@ -84,7 +85,7 @@ pub(crate) async fn list(place: Place, user: Option<&str>, json: bool, screen: &
     if json {
         screen.print(&[pretty(&Value::from(triggers))])
     } else if triggers.is_empty() {
-        screen.print(&[format!("{described}: no triggers yet; make one: triggerctl put FILE")])
+        screen.print(&[format!("{described}: no triggers yet; make one: {} put FILE", called::name())])
     } else {
         screen.print(&table(&triggers, has_many_users && user.is_none(), screen.width()))
     }
@@ -270,7 +271,8 @@ async fn created(requests: &Requests, user: Option<&str>, body: &Value) -> Resul
     let answer = send().await.map_err(String::from).and_then(Answer::done);
     answer.map_err(|error| {
         format!(
-            "{error}; it may have been made: look with triggerctl triggers, and put it again with its id if it is there"
+            "{error}; it may have been made: look with {} triggers, and put it again with its id if it is there",
+            called::name()
         )
     })
 }
@@ -296,7 +298,7 @@ fn saved(trigger: &Value, id: Option<&str>, enabled: Option<bool>, options: &str
     let is_on = trigger["enabled"] != json!(false);
     if enabled.is_some_and(|enabled| enabled != is_on) {
         let (state, switch) = if is_on { ("on", "disable") } else { ("off", "enable") };
-        lines.push(format!("still {state}: triggerctl {switch}{options} -- {}", words::quoted(&id)));
+        lines.push(format!("still {state}: {} {switch}{options} -- {}", called::name(), words::quoted(&id)));
     }
     lines
 }

@@ -4,7 +4,7 @@ use std::{fs, io::Read, path::Path};
 
 use comfy_table::Table;
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::needs::Needs;
 use crate::options::{PlaceOptions, WebhookCommand};
@@ -12,7 +12,7 @@ use crate::place::Place;
 use crate::requests::{Answer, Requests, is_unsure, segment};
 use crate::screen::{self, Screen};
 use crate::triggers::{lines, owner};
-use crate::{check, words};
+use crate::{called, check, words};
 
 /// More bytes than any secret has.
 const LONGEST_SECRET: u64 = 4096;
@@ -78,17 +78,21 @@ pub(crate) async fn run(
             let webhook = Webhook::of(place, user, &trigger.id, Needs::Hooks).await?;
             rotate(&webhook, secret, grace, json, screen).await
         }
-        WebhookCommand::Test { trigger, body, json } => {
+        WebhookCommand::Test { trigger, body, headers, json } => {
             let body = body.as_deref().map(check::read).transpose()?;
+            let headers: Map<String, Value> =
+                headers.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
             let webhook = Webhook::of(place, user, &trigger.id, Needs::Hooks).await?;
-            let mut answer = webhook.ask(Method::POST, "/webhook/test", Some(&json!({"body": body}))).await?;
+            let mut answer =
+                webhook.ask(Method::POST, "/webhook/test", Some(&json!({"body": body, "headers": headers}))).await?;
             if let Some(members) = answer.as_object_mut().filter(|_| json) {
                 members.remove("metadata");
                 return screen.print(&[words::pretty(&answer)]);
             }
             let sent = words::one_line(answer["senderId"].as_str().unwrap_or_default());
             let its = words::quoted(&trigger.id);
-            let look = format!("see what became of it: triggerctl webhook deliveries{} -- {its}", options.given());
+            let look =
+                format!("see what became of it: {} webhook deliveries{} -- {its}", called::name(), options.given());
             screen.print(&[format!("sent {sent}"), look])
         }
     }
@@ -99,13 +103,22 @@ async fn url(webhook: &Webhook<'_>, json: bool, screen: &Screen) -> Result<(), S
     let (url, trigger) = (&answer["webhook"]["url"], &answer["trigger"]);
     let Some(address) = url.as_str() else { return Err(webhook.told("it has no webhook")) };
     if json {
-        let shown =
+        let mut shown =
             json!({"url": url, "webhookStatus": trigger["webhookStatus"], "webhookConfig": trigger["webhookConfig"]});
+        if let Some(by_alias) = answer["webhook"].get("aliasUrl") {
+            shown["aliasUrl"] = by_alias.clone();
+        }
         return screen.print(&[words::pretty(&shown)]);
     }
     screen.print(&[words::one_line(address)])?;
+    if let Some(by_alias) = answer["webhook"]["aliasUrl"].as_str() {
+        screen::warn(&format!("by its alias: {}", words::one_line(by_alias)));
+    }
     if trigger["webhookStatus"] == "missing" {
-        screen::warn("it has no secret yet, because its making was cut short: triggerctl webhook rotate completes it");
+        let program = called::name();
+        screen::warn(&format!(
+            "it has no secret yet, because its making was cut short: {program} webhook rotate completes it"
+        ));
     }
     Ok(())
 }
@@ -152,11 +165,15 @@ pub(crate) fn received_at(webhook: &Value, is_new: bool, id: &str, options: &str
     let text = |name: &str| webhook[name].as_str().map(words::one_line);
     let Some(url) = text("url") else { return Vec::new() };
     let mut lines = vec![format!("webhook {url}")];
+    lines.extend(text("aliasUrl").map(|by_alias| format!("by its alias {by_alias}")));
     match text("secret") {
         Some(secret) => lines.push(format!("its secret, shown this once: {secret}")),
         None if is_new => {
             let id = words::quoted(id);
-            lines.push(format!("its secret was lost with an answer: triggerctl webhook rotate{options} -- {id}"));
+            lines.push(format!(
+                "its secret was lost with an answer: {} webhook rotate{options} -- {id}",
+                called::name()
+            ));
         }
         None => {}
     }

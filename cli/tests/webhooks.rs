@@ -100,12 +100,14 @@ async fn deliveries_say_why_nothing_ran_and_a_test_is_sent() {
         let keeps = Arc::clone(&sent);
         world.stack.lambda.serve_other(HOOK_FUNCTION, move |payload| keeps.lock().unwrap().push(payload));
         let body = world.file("body.json", &json!({"ref": "main"}));
-        let said = world.does(way, &["webhook", "test", &id, "--body", &body]).await;
+        let said = world.does(way, &["webhook", "test", &id, "--body", &body, "-H", "X-GitHub-Event: issues"]).await;
         assert!(said.starts_with("sent test_") && said.contains("webhook deliveries --"), "{way:?}: {said}");
         let said = world.does(way, &["webhook", "test", &id, "--json"]).await;
         assert!(serde_json::from_str::<Value>(&said).unwrap()["senderId"].is_string(), "{said}");
         let sent: Vec<String> = sent.lock().unwrap().iter().map(|payload| format!("{payload:?}")).collect();
         assert_eq!(sent.len(), 2);
+        let refused = world.refuses(way, &["webhook", "test", &id, "--header", "X GitHub: issues"]).await;
+        assert!(refused.contains("headers.X GitHub"), "{refused}");
     }
 }
 
@@ -158,6 +160,22 @@ async fn a_new_webhook_is_told_with_its_secret_and_how_to_get_another() {
         assert!(lines[1].starts_with(&format!("webhook {HOOKS_URL}/hooks/")), "{said}");
         let secret = lines[2].strip_prefix("its secret, shown this once: ").unwrap();
         assert!(world.stack.ssm.values().iter().any(|stored| stored == secret), "{said}");
+        // An alias is shown beside the address, and one that is taken is named.
+        let mut aliased = hooked();
+        aliased["webhookConfig"]["alias"] = json!(format!("told-{}", format!("{way:?}").to_lowercase()));
+        let file = world.file("alias.json", &aliased);
+        let said_of_alias = world.does(way, &["put", &file]).await;
+        let by_alias = format!("{HOOKS_URL}/hooks/{}", aliased["webhookConfig"]["alias"].as_str().unwrap());
+        assert!(said_of_alias.lines().any(|line| line == format!("by its alias {by_alias}")), "{said_of_alias}");
+        let of_alias = said_of_alias.lines().next().unwrap().strip_prefix("created ").unwrap();
+        let output = world.command(way, &["webhook", "url", of_alias]).output().await.unwrap();
+        assert!(!String::from_utf8_lossy(&output.stdout).contains(&by_alias), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(&format!("by its alias: {by_alias}")), "{output:?}");
+        let shown: Value =
+            serde_json::from_str(&world.does(way, &["webhook", "url", of_alias, "--json"]).await).unwrap();
+        assert_eq!(shown["aliasUrl"], by_alias);
+        let refused = world.refuses(way, &["put", &file]).await;
+        assert!(refused.contains(&format!("webhookConfig.alias: is taken by your trigger {of_alias}")), "{refused}");
         // A change shows no secret.
         let id = lines[0].strip_prefix("created ").unwrap();
         let said = world.does(way, &["put", &world.file("change.json", &json!({"id": id, "prompt": "q"}))]).await;

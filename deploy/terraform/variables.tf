@@ -269,6 +269,12 @@ variable "http_api_id" {
   description = "Your HTTP API, to which the routes of the control plane are added. If left empty, the stack creates one."
 }
 
+variable "http_api_url" {
+  type        = string
+  default     = null
+  description = "The address of your HTTP API without a slash at its end, if it is another one than that of its stage $default, such as https://api.example.com/agents. The addresses of webhooks begin with it."
+}
+
 variable "user_client_ids" {
   type        = list(string)
   default     = null
@@ -426,6 +432,7 @@ locals {
     ManagedConcurrency       = var.managed_concurrency == null ? null : tostring(var.managed_concurrency)
     ApiState                 = var.api_state
     HttpApiId                = var.http_api_id
+    HttpApiUrl               = var.http_api_url
     UserClientIds            = var.user_client_ids == null ? null : join(",", var.user_client_ids)
     ApiAllowedOrigins        = var.api_allowed_origins == null ? null : join(",", var.api_allowed_origins)
     EventSources             = var.event_sources

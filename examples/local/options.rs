@@ -6,17 +6,17 @@ use serde_json::{Map, Value, json};
 use standins::Stack;
 use standins::stack::Env;
 
-use crate::programs::Place;
+use crate::programs::{Started, beside};
 
-/// How the help calls this program in the repository, and how in a release.
-const RUN: &str = "cargo run --example local --";
-const RUN_RELEASE: &str = "./agent-trigger-local";
-const HELP: &str = r#"Builds the function and runs it on this machine, against stand-ins for Lambda, Cognito, DynamoDB, the pipe from its stream
-to an event bus, and agents. The stand-ins keep nothing between runs. The function's log is .local/function.log.
+/// The help. {run} is how this program was started, {pad} as many spaces, {what} what it does, and {reader} who else reads
+/// .local/env: in a release nothing is built.
+const HELP: &str = r#"{what} on this machine, against stand-ins for Lambda, Cognito, DynamoDB, the pipe from
+its stream to an event bus, and agents. The stand-ins keep nothing between runs. The function's log is
+.local/function.log; each run adds to it.
 
-usage: cargo run --example local -- [--triggers FILE] [--agent-url URL] [--protocol NAME] [--auth HOW]
-                                    [--definition JSON] [--records FILE] [EVENT.json ...]
-       cargo run --example local -- --serve [--triggers FILE] [--agent-url URL] [--protocol NAME] [--auth HOW]
+usage: {run} [--triggers FILE] [--agent-url URL] [--protocol NAME] [--auth HOW]
+       {pad} [--definition JSON] [--records FILE] [EVENT.json ...]
+       {run} --serve [--triggers FILE] [--agent-url URL] [--protocol NAME] [--auth HOW]
 
 Without events it sends events/scheduled.json, events/agent-fails.json and the first one again. It exits with 0 if one
 completed, one failed as the agent said and one was a duplicate. With events it sends those, each after everything that
@@ -41,22 +41,24 @@ Agents that work on after their invocations, hours in seconds (docs/long-runs.md
   events/agent-detached-dies.json       acknowledges and dies in silence: ReportOverdue
   events/agent-detached-cancelled.json  is cancelled, hears of it with its next report, and stops
 
-  --triggers FILE  store these triggers, or the one, instead of those of events/triggers.json; events/loop-triggers.json with
-                   events/custom-order-placed.json is an endless chain, which CHAIN_DEPTH_LIMIT stops; that is taken
-                   from the environment
-  --serve          start everything and print one link: the control plane's page at port 9010 (LOCAL_PORT), with schedules that
-                   fire. The stand-ins listen on ports 9001 to 9004, and agents of detached runs report to port 9012; .local/env tells triggerctl and `cargo lambda watch`
-                   where. Ends with Ctrl-C
+  --triggers FILE  store these triggers, or the one, instead of those of events/triggers.json; events/loop-triggers.json
+                   with events/custom-order-placed.json is an endless chain, which CHAIN_DEPTH_LIMIT stops; that is
+                   taken from the environment
+  --serve          start everything and print one link: the control plane's page at port 9010 (LOCAL_PORT), with
+                   schedules that fire. The stand-ins listen on ports 9001 to 9004, and agents of detached runs report
+                   to port 9012; .local/env tells {reader} where. Ends with Ctrl-C
   --agent-url URL  call this agent (https, or http on loopback) instead of the stand-in; without events, the first event
-                   is sent twice. An agent on this machine that works on after its invocation reports to this run. The tokens come from the Cognito stand-in, unless COGNITO_USER_POOL_ID and
-                   COGNITO_CLIENT_ID are set; then the COGNITO_* and AWS_* settings are used
+                   is sent twice. An agent on this machine that works on after its invocation reports to this run. The
+                   tokens come from the Cognito stand-in, unless COGNITO_USER_POOL_ID and COGNITO_CLIENT_ID are set;
+                   then the COGNITO_* and AWS_* settings are used
   --protocol NAME  how the agent is called and read (AGENT_PROTOCOL): invocations, ag-ui, a2a, a2a-1.0, mcp,
-                   openai-responses, openai-chat, langgraph, adk or custom. The stand-in speaks the first six. AGENTS and
-                   the AGENT_* settings of the environment reach the function too
+                   openai-responses, openai-chat, langgraph, adk or custom. The stand-in speaks the first six. AGENTS
+                   and the AGENT_* settings of the environment reach the function too
   --auth HOW       what proves to the agent who calls (AGENT_AUTH): cognito, none or iam; default: cognito
   --definition JSON
-                   further members of the agent's definition in AGENTS, as docs/agents.md lists them, for the agents that
-                   the events name: '{"tool": {"name": "ask", "argument": "question"}}' for mcp, a template for custom
+                   further members of the agent's definition in AGENTS, as docs/agents.md lists them, for the agents
+                   that the events name: '{"tool": {"name": "ask", "argument": "question"}}' for mcp, a template for
+                   custom
   --records FILE   write the stored executions to this file, as a JSON array
   -h, --help       this text
 "#;
@@ -104,13 +106,15 @@ impl Options {
                 Err("--definition is for the agents of events, and --serve takes no events".to_owned())
             }
             Ok(true) if options.serve && !options.events.is_empty() => {
-                Err("--serve takes no events: open its page, or send them with `cargo lambda invoke`".to_owned())
+                let otherwise = match Started::find() {
+                    Started::Release(path) => format!("run a trigger with {}", beside(&path, "triggerctl run TRIGGER")),
+                    Started::Repository => "send them with `cargo lambda invoke`".to_owned(),
+                };
+                Err(format!("--serve takes no events: open its page, or {otherwise}"))
             }
             Ok(true) => Ok(Some(options)),
             Ok(false) => {
-                let is_release = matches!(Place::find(), Ok(Place::Release(_)));
-                let help = if is_release { HELP.replace(RUN, RUN_RELEASE) } else { HELP.to_owned() };
-                crate::report::say(help.trim_end());
+                crate::report::say(help(&Started::find()).trim_end());
                 Ok(None)
             }
             Err(e) => Err(format!("{e}; --help tells what there is")),
@@ -173,6 +177,18 @@ impl Options {
     }
 }
 
+/// Returns the help, which names this program as it was started.
+fn help(started: &Started) -> String {
+    let (run, what, reader) = match started {
+        Started::Release(path) => (path.as_str(), "Runs the function", "triggerctl"),
+        Started::Repository => {
+            ("cargo run --example local --", "Builds the function and runs it", "triggerctl and `cargo lambda watch`")
+        }
+    };
+    let pad = " ".repeat(run.chars().count());
+    HELP.replace("{run}", run).replace("{pad}", &pad).replace("{what}", what).replace("{reader}", reader)
+}
+
 /// Returns true for a variable that says something of agents, such as the tool of an MCP server. `AGENT_TRIGGER_TOKEN` opens
 /// a control plane, and the function has no use for it.
 fn is_agents(name: &str) -> bool {
@@ -182,6 +198,21 @@ fn is_agents(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_help_names_the_program_as_it_was_started() {
+        let release = help(&Started::Release("./agent-trigger-local".to_owned()));
+        assert!(release.contains("usage: ./agent-trigger-local [--triggers"), "{release}");
+        assert!(release.contains("\n                             [--definition JSON]"), "{release}");
+        assert!(!release.contains("cargo") && !release.contains("Builds"), "{release}");
+        let repository = help(&Started::Repository);
+        assert!(repository.contains("       cargo run --example local -- --serve [--triggers"), "{repository}");
+        for help in [release, repository] {
+            // What stands in braces is JSON.
+            assert!(["{run}", "{pad}", "{what}", "{reader}"].iter().all(|name| !help.contains(name)), "{help}");
+            assert!(help.lines().all(|line| line.len() <= 120), "{help}");
+        }
+    }
 
     #[test]
     fn the_function_gets_what_is_said_of_agents_and_no_token() {

@@ -83,6 +83,35 @@ impl Place {
     }
 }
 
+/// How this program was started.
+pub(crate) enum Started {
+    /// By cargo.
+    Repository,
+    /// As a program of a release, by these words.
+    Release(String),
+}
+
+impl Started {
+    /// Finds out how this program was started.
+    pub(crate) fn find() -> Self {
+        match Place::find() {
+            Ok(Place::Release(_)) => Self::Release(words(std::env::args().next())),
+            _ => Self::Repository,
+        }
+    }
+}
+
+/// Returns the words that start this program again: those that did so before, if they can be typed as they are.
+fn words(first: Option<String>) -> String {
+    let is_plain = |words: &String| words.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+".contains(c));
+    first.filter(|words| !words.is_empty() && is_plain(words)).unwrap_or_else(|| "./agent-trigger-local".to_owned())
+}
+
+/// Returns how another program of the release is started, as this one was.
+pub(crate) fn beside(words: &str, other: &str) -> String {
+    Path::new(words).with_file_name(other).display().to_string()
+}
+
 /// The longest time in which a program begins to listen.
 const START: Duration = Duration::from_secs(30);
 
@@ -104,4 +133,24 @@ pub(crate) async fn listening(program: &Function, what: &str) -> Result<String, 
 
 fn this_program() -> Result<PathBuf, String> {
     std::env::current_exe().map_err(|e| format!("cannot tell where this program is: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_of_a_release_are_called_as_the_first_one_was() {
+        for (first, expected, other) in [
+            (Some("./agent-trigger-local"), "./agent-trigger-local", "./triggerctl list"),
+            (Some("/opt/try/agent-trigger-local"), "/opt/try/agent-trigger-local", "/opt/try/triggerctl list"),
+            (Some("agent-trigger-local"), "agent-trigger-local", "triggerctl list"),
+            (Some("./my files/agent-trigger-local"), "./agent-trigger-local", "./triggerctl list"),
+            (Some(""), "./agent-trigger-local", "./triggerctl list"),
+            (None, "./agent-trigger-local", "./triggerctl list"),
+        ] {
+            let found = words(first.map(str::to_owned));
+            assert_eq!((found.as_str(), beside(&found, "triggerctl list").as_str()), (expected, other));
+        }
+    }
 }

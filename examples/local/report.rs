@@ -1,6 +1,7 @@
 //! The output of the local run.
 
 use std::io::Write;
+use std::path::Path;
 
 use agent_trigger::store::execution_item as record;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
@@ -46,6 +47,12 @@ impl Delivery {
 /// Prints a line, and does not fail if the reader has gone.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// Returns a path as one that leads there from the current folder.
+pub(crate) fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(here).unwrap_or(path).display().to_string()
 }
 
 /// Returns every execution in the table, in the order in which they started.

@@ -82,7 +82,7 @@ pub(crate) async fn run(
         let written = fs::write(path, Value::from(executions).to_string());
         written.map_err(|e| format!("cannot write {}: {e}", path.display()))?;
     }
-    say(&format!("\nThe function's log: {}", log.strip_prefix(root).unwrap_or(&log).display()));
+    say(&format!("\nThe function's log: {}", report::shown(&log)));
     if problems.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
@@ -92,16 +92,17 @@ pub(crate) async fn run(
     Ok(ExitCode::FAILURE)
 }
 
-/// Opens the log of the function, and returns what writes its lines there.
+/// Opens the log of the function, and returns what writes its lines there, after those of earlier runs.
 pub(crate) fn log_file(path: &Path) -> Result<standins::function::Tee, String> {
     let open = || {
         fs::create_dir_all(path.parent().unwrap_or(path))?;
-        fs::File::create(path)
+        fs::OpenOptions::new().create(true).append(true).open(path)
     };
     let file = Mutex::new(open().map_err(|e| format!("cannot write {}: {e}", path.display()))?);
     Ok(Arc::new(move |line: &str| {
         let mut file = file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let _ = writeln!(file, "{line}");
+        // At once, because another run may write into the same file.
+        let _ = file.write_all(format!("{line}\n").as_bytes());
     }))
 }
 
@@ -205,4 +206,20 @@ fn broken(delivery: &Delivery, executions: &[Value], is_stand_in: bool) -> Optio
         Outcome::TimedOut => "the deadline passed".to_owned(),
     };
     Some(format!("{label}: {problem}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_keeps_what_earlier_runs_wrote() {
+        let folder = std::env::temp_dir().join(format!("local-{}", uuid::Uuid::new_v4()));
+        let path = folder.join(".local/function.log");
+        for line in ["the first run", "the second run"] {
+            log_file(&path).unwrap()(line);
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), "the first run\nthe second run\n");
+        fs::remove_dir_all(folder).unwrap();
+    }
 }

@@ -16,6 +16,7 @@ use crate::detached;
 use crate::options::Options;
 use crate::outbox;
 use crate::page::Page;
+use crate::programs::{Started, beside};
 use crate::report::{self, say};
 use crate::reports::Reports;
 use crate::run::{TIMEOUT, log_file};
@@ -28,8 +29,8 @@ const COMMANDS: &[&str] = &[
     "cargo lambda watch -p agent-trigger -A 127.0.0.1 --env-file .local/env",
     "cargo lambda invoke agent-trigger --invoke-address 127.0.0.1 --data-file events/scheduled.json",
 ];
-/// The same in an unpacked release, where nothing is built.
-const RELEASE_COMMANDS: &[&str] = &["./triggerctl watch", "./triggerctl list"];
+/// The same in an unpacked release, where nothing is built. They are called as this program was.
+const RELEASE_COMMANDS: &[&str] = &["triggerctl watch", "triggerctl list"];
 /// The most runs at the same time.
 const ENVIRONMENTS: usize = 4;
 
@@ -51,27 +52,34 @@ pub(crate) async fn serve(
     detached::prepare(stack);
     stack.lambda.timeout(TIMEOUT);
     stack.lambda.retries(0);
-    stack.pool_with(ENVIRONMENTS, env.clone(), Some(log_file(&root.join(".local/function.log"))?));
+    let log = root.join(".local/function.log");
+    stack.pool_with(ENVIRONMENTS, env.clone(), Some(log_file(&log)?));
     // The pipe is held because it stops when dropped.
     let _pipe = outbox::pipe(stack, root, TIMEOUT)?;
     let page = Page::start(stack, built, user).await?;
     write_env(&file, env.into_iter().chain(page.env()).collect())?;
+    let commands: Vec<String> = match Started::find() {
+        Started::Release(words) => RELEASE_COMMANDS.iter().map(|command| beside(&words, command)).collect(),
+        Started::Repository => COMMANDS.iter().map(|&command| command.to_owned()).collect(),
+    };
     say(&format!(
         "\nOpen this link: {}/#key={}\n\n\
          Its schedules fire, and their runs are those of the built function. In other shells:\n\n  \
          {}\n  \
          {}\n\n\
          Cognito, an agent, DynamoDB and Lambda's API stand in at {}, {}, {} and {}. Executions are shown here as they\n\
-         end. The agent of a detached run reports to {}. The function's log is .local/function.log. Ctrl-C ends everything and what it holds.\n",
+         end. The agent of a detached run reports to {}. The function's log is {}.\n\
+         Ctrl-C ends everything and what it holds.\n",
         page.url,
         page.key,
         page.curl,
-        if built == root { RELEASE_COMMANDS } else { COMMANDS }.join("\n  "),
+        commands.join("\n  "),
         stack.cognito.url(),
         stack.agent.url(),
         stack.dynamodb.url(),
         stack.lambda.url(),
-        reports.url
+        reports.url,
+        report::shown(&log)
     ));
     let mut shown = HashSet::new();
     let mut agents = detached::Agents::default();

@@ -7,6 +7,8 @@ use std::path::Path;
 use serde_json::Value;
 use standins::DynamoDb;
 
+use crate::report::shown;
+
 /// Trigger items as a management API would store them.
 pub(crate) struct Triggers {
     file: String,
@@ -15,8 +17,7 @@ pub(crate) struct Triggers {
 
 /// Reads a file of items, or of one item as `triggerctl` takes it, and reports all problems at once.
 pub(crate) fn read(path: &Path) -> Result<Triggers, String> {
-    let here = std::env::current_dir().unwrap_or_default();
-    let file = path.strip_prefix(here).unwrap_or(path).display().to_string();
+    let file = shown(path);
     let text = fs::read_to_string(path).map_err(|e| format!("cannot read the triggers {file}: {e}"))?;
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let items = match serde_json::from_str(&text) {

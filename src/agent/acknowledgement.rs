@@ -1,5 +1,5 @@
-//! Acknowledgements: the answers of agents that take over a detached run (docs/long-runs.md). An acknowledgement repeats
-//! the execution id, so that no model's JSON can acknowledge by chance.
+//! Acknowledgements: the answers of agents that take over a detached run (docs/long-runs.md). An acknowledgement
+//! repeats the execution id, so that no model's JSON can acknowledge by chance.
 
 use serde_json::Value;
 
@@ -30,8 +30,8 @@ impl ShortBody {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Returns the acknowledgement that the whole body is, if it is one of this execution. It is either the document
-    /// itself or the metadata of an A2A task.
+    /// Returns the acknowledgement that the whole body is, or `None` if it is none. It must be JSON, and the document
+    /// itself or the metadata of an A2A task in it must have the `status` `accepted` and this `executionId`.
     pub(super) fn acknowledges(&self, execution_id: &str) -> Option<Acknowledgement> {
         if self.is_too_long {
             return None;
@@ -46,7 +46,8 @@ impl ShortBody {
     }
 }
 
-/// Returns the interval that an acknowledgement promises. One that is no number from 1 on is no promise.
+/// Returns the interval in seconds that an acknowledgement promises as `heartbeatSeconds`. A value that is no whole
+/// number from 1 on promises nothing, `None`.
 fn heartbeat_of(document: &Value) -> Option<u32> {
     let seconds = document.get("heartbeatSeconds").and_then(whole_number)?;
     u32::try_from(seconds).ok().filter(|seconds| *seconds > 0)

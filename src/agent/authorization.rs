@@ -54,11 +54,11 @@ impl Authorization {
     }
 }
 
-/// Returns the header with a secret value. White space at its end, which an editor may leave in a parameter, is not
-/// sent.
+/// Returns the proof that is the header `name` with a secret value. White space at its end, which an editor may leave
+/// in a parameter, is not sent.
 ///
 /// # Errors
-/// If the name or the value cannot stand in a header.
+/// Returns an error if the name or the value cannot stand in a header.
 pub fn header(name: &str, secret: Secret) -> Result<Authorization, AgentError> {
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| AgentError::Request(error.to_string()))?;
     value(secret.expose())?;
@@ -68,7 +68,7 @@ pub fn header(name: &str, secret: Secret) -> Result<Authorization, AgentError> {
 /// Returns a secret as a header's value, without the white space at its end, and marked so that it is not logged.
 ///
 /// # Errors
-/// If it cannot stand in a header. The error does not show it.
+/// Returns an error if it cannot stand in a header. The error does not show it.
 fn value(text: &str) -> Result<HeaderValue, AgentError> {
     let unsendable = |_| AgentError::Request("the secret cannot stand in a header".to_owned());
     let mut value = HeaderValue::from_str(text.trim_end()).map_err(unsendable)?;
@@ -78,6 +78,7 @@ fn value(text: &str) -> Result<HeaderValue, AgentError> {
 
 /// Shows the kind alone.
 impl fmt::Debug for Authorization {
+    /// Writes the kind alone, and nothing of a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::None => "None",

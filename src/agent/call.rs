@@ -95,7 +95,10 @@ impl Call {
     }
 }
 
-/// Serializes a body.
+/// Returns a body as JSON text. Halves of surrogate pairs in it are escapes, as the event had them.
+///
+/// # Errors
+/// If the body cannot be written as JSON, which does not happen.
 pub(super) fn bytes(body: &Value) -> Result<Vec<u8>, AgentError> {
     let json = serde_json::to_string(body).map_err(|error| AgentError::Request(error.to_string()))?;
     Ok(surrogate::unmarked(json).into_bytes())
@@ -137,8 +140,8 @@ fn request_headers(
     Ok(headers)
 }
 
-/// Collects the texts of a request that belong to people: the prompt, the values within `input`, and from the agent's
-/// row the system prompt and the values within `mcpConfig`.
+/// Returns the texts of a request that must not be repeated: the prompt, the token of a detached run, the values within
+/// `input`, and from the agent's row the system prompt and the values within `mcpConfig`.
 fn private_texts(request: &Request<'_>) -> Vec<String> {
     let task = &request.fire.task;
     let mut private = vec![task.prompt.clone()];

@@ -98,7 +98,8 @@ impl Decoder {
         self.reading.transcript.progress
     }
 
-    /// Returns the answer's text so far. Later messages may replace it.
+    /// Returns the answer's text so far: the beginning of a plain text, or what the readers have kept. Later messages
+    /// may replace it.
     pub fn text(&self) -> std::borrow::Cow<'_, str> {
         match self.framer.plain_text() {
             Some(text) => String::from_utf8_lossy(text),
@@ -139,8 +140,8 @@ impl Decoder {
     /// Decides an answer that arrived whole before anything decided it. The framing is chosen now if it is still open,
     /// and what it holds back is read. Then, in this order:
     ///
-    /// - A line that was cut off within an object is an interruption, unless the protocol that is known says that the run
-    ///   failed or stopped short.
+    /// - A line that was cut off within an object is an interruption, unless the protocol that is known says that the
+    ///   run failed or stopped short.
     /// - What the framing itself cannot read decides: an event that was cut, a document that is not JSON, an empty one.
     /// - A body without a single event is empty, and a failure. An event stream without one is interrupted, because it
     ///   may be kept open and end without a word.
@@ -309,7 +310,8 @@ impl Decoder {
     }
 }
 
-/// Returns a content type for display: a type and a subtype of at most 100 bytes, or otherwise nothing of it.
+/// Returns a content type for display, quoted, if it is a type and a subtype of at most 100 bytes. Otherwise returns
+/// `that is none` and nothing of it.
 fn shown(media_type: &str) -> String {
     let is_token =
         |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b));
@@ -321,7 +323,8 @@ fn shown(media_type: &str) -> String {
     }
 }
 
-/// Returns true for a `[DONE]` whose end is missing, in the last event of a stream. It is no text that takes a failure back.
+/// Returns true for a `[DONE]` whose end is missing, in the last event of a stream. It is no text that takes a failure
+/// back.
 fn is_cut_done(frame: &Frame<'_>) -> bool {
     frame.source == Source::Sse && !matches!(frame.text, b"" | b"[DONE]") && b"[DONE]".starts_with(frame.text)
 }

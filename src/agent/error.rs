@@ -61,7 +61,8 @@ pub enum AgentError {
 }
 
 impl AgentError {
-    /// Returns true if the agent refuses the caller. Some agents answer a wrong key with 401, others with 403.
+    /// Returns true if the agent refuses the caller, by 401 or 403. Some agents answer a wrong key with the one, others
+    /// with the other.
     pub(crate) fn refuses_caller(&self) -> bool {
         match self {
             Self::Unauthorized => true,

@@ -35,10 +35,10 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Reads the headers of an answer with this status. The decoder reads by the rules of `protocol` if this setting decides
-    /// how answers are read (see [`Protocol::is_set_for_answers`]). Otherwise it recognises the protocol. After 202 a body
-    /// whose content type no agent answers with is read as one without a content type. The first readable header of
-    /// [`REQUEST_IDS`] gives the request id, which is kept only if it looks like one.
+    /// Reads the headers of an answer with this status. The decoder reads by the rules of `protocol` if this setting
+    /// decides how answers are read (see [`Protocol::is_set_for_answers`]). Otherwise it recognises the protocol. After
+    /// 202 a body whose content type no agent answers with is read as one without a content type. The first readable
+    /// header of [`REQUEST_IDS`] gives the request id, which is kept only if it looks like one.
     ///
     /// # Errors
     /// Returns an error if the body has a content encoding other than `identity`, transfer codings other than `chunked`

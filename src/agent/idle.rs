@@ -9,8 +9,8 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// The timer of an answer. A piece of the answer moves the time at which the wait is over, and leaves the timer as it is.
-/// The timer is armed anew only when it goes off too early, because an agent may send many small pieces.
+/// The timer of an answer. A piece of the answer moves the time at which the wait is over, and leaves the timer as it
+/// is. The timer is armed anew only when it goes off too early, because an agent may send many small pieces.
 #[derive(Debug)]
 pub(super) struct Idle {
     limit: Option<Duration>,
@@ -20,19 +20,20 @@ pub(super) struct Idle {
 }
 
 impl Idle {
-    /// Limits the silence from `since` on. Without `limit`, the answer may be silent for ever.
+    /// Limits the silence to `limit` from `since` on. Without `limit`, the answer may be silent for ever.
     pub(super) fn new(limit: Option<Duration>, since: Instant) -> Idle {
         let mut idle = Idle { limit, until: None, timer: None };
         idle.heard(since);
         idle
     }
 
-    /// Returns the limit of a silence, unless [`Self::end_at`] has replaced it.
+    /// Returns the limit of a silence, or `None` if there is none or [`Self::end_at`] has replaced it.
     pub(super) fn limit(&self) -> Option<Duration> {
         self.limit
     }
 
-    /// Notes that a piece came at `at`.
+    /// Notes that a piece came at `at`: the wait is over once the limit has passed from then on. Without a limit
+    /// nothing changes.
     pub(super) fn heard(&mut self, at: Instant) {
         if let Some(limit) = self.limit {
             // A limit that no instant can hold is none.
@@ -40,7 +41,7 @@ impl Idle {
         }
     }
 
-    /// Ends the wait at `until`, whatever comes meanwhile.
+    /// Ends the wait at `until`, whatever comes meanwhile: no later piece moves it.
     pub(super) fn end_at(&mut self, until: Instant) {
         self.limit = None;
         self.until = Some(until);
@@ -51,11 +52,13 @@ impl Idle {
         }
     }
 
-    /// Waits until the wait is over.
+    /// Waits until the wait is over. Without a limit this never returns.
     pub(super) async fn over(&mut self) {
         poll_fn(|context| self.poll_over(context)).await;
     }
 
+    /// Returns `Ready` once the wait is over. The timer is made with the first call, and armed anew if it went off too
+    /// early.
     fn poll_over(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some(until) = self.until else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
@@ -69,8 +72,8 @@ impl Idle {
     }
 }
 
-/// Returns the time for which a timer that went off at `armed` must be armed anew, or `None` if the wait until `until` is
-/// over.
+/// Returns the time for which a timer that went off at `armed` must be armed anew: `until`, the end of the wait.
+/// Returns `None` if that is not later.
 fn still_to_wait(armed: Instant, until: Instant) -> Option<Instant> {
     (armed < until).then_some(until)
 }

@@ -63,6 +63,7 @@ impl Loose {
         !self.document.is_empty()
     }
 
+    /// Returns the bytes of memory that are held.
     pub(super) fn capacity(&self) -> usize {
         self.document.capacity() + self.skim.as_ref().map_or(0, |skim| skim.capacity())
     }
@@ -72,8 +73,9 @@ impl Loose {
         self.is_cut
     }
 
-    /// Returns the document that has ended. For one that was too large to keep, the last byte is returned as well, as in
-    /// [`crate::agent::framing::frame::Frame::dropped`].
+    /// Returns the document under way, and forgets it. Of one over 256 KiB this is the object of the members that were
+    /// kept. The second value is `None` if the document is whole as it stands. It is the last byte of one over 256 KiB,
+    /// and a space if a line of it was cut off, as in [`crate::agent::framing::frame::Frame::dropped`].
     pub(super) fn take_document(&mut self) -> (Vec<u8>, Option<u8>) {
         self.extent = Extent::default();
         let skim = self.skim.take();
@@ -82,9 +84,9 @@ impl Loose {
         (skim.map_or(document, |mut skim| skim.object().to_vec()), dropped)
     }
 
-    /// Takes a line that is no frame. A line that is no part of the document under way gives the document up. A document
-    /// over 256 KiB is skimmed. A further line of a document of which not all was kept (`is_cut`) is left out, because a
-    /// half of it would change how the lines behind it are read.
+    /// Takes a line that is no frame. A line that is no part of the document under way gives the document up. A
+    /// document over 256 KiB is skimmed. A further line of a document of which not all was kept (`is_cut`) is left out,
+    /// because a half of it would change how the lines behind it are read.
     pub(super) fn take(&mut self, line: &[u8], is_cut: bool) -> Found {
         let text = scan::trim(line);
         if text.is_empty() {
@@ -111,7 +113,8 @@ impl Loose {
         self.trace(line, text)
     }
 
-    /// Appends to the document under way. Each byte is looked at once: a document may have as many lines as bytes.
+    /// Appends to the document under way. From 256 KiB on only the members that readers look for are kept. Each byte is
+    /// looked at once: a document may have as many lines as bytes.
     fn append(&mut self, text: &[u8]) {
         self.extent.feed(text);
         if self.skim.is_none() && self.document.len() + text.len() > MAX_DOCUMENT {
@@ -127,7 +130,9 @@ impl Loose {
         }
     }
 
-    /// Takes a line that may be one of a traceback, or the report of an error.
+    /// Takes a line that is no part of a document, and returns the failure that it reports: the first line of a
+    /// traceback without words, the last one of it, or a report by itself, with the line as its words. Lines in between
+    /// say nothing.
     fn trace(&mut self, line: &[u8], text: &[u8]) -> Found {
         let cut = &text[..text.len().min(MAX_LINE)];
         if is_traceback(cut) {
@@ -151,7 +156,8 @@ impl Loose {
     }
 }
 
-/// Returns true if a line that is no frame may be the first of a document in several lines.
+/// Returns true if a line that is no frame may be the first of a document in several lines: it begins with `{`, and its
+/// last byte that is no white space is `{`, `[`, `,` or `:`.
 pub(super) fn begins_document(line: &[u8]) -> bool {
     line.first() == Some(&b'{') && matches!(scan::trim(line).last(), Some(b'{' | b'[' | b',' | b':'))
 }

@@ -81,13 +81,13 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Returns the request id of the response's headers.
+    /// Returns the request id of the response's headers, or `None` if they have none.
     pub fn request_id(&self) -> Option<&str> {
         self.head.request_id.as_deref()
     }
 
-    /// Reads it to its terminal event or its end, and calls `report` after each piece, with the moment at which it came. `run` is the span to log in,
-    /// which is not entered with each piece.
+    /// Reads it to its terminal event or its end, and calls `report` after each piece, with the moment at which it
+    /// came. `run` is the span to log in, which is not entered with each piece.
     ///
     /// `idle_timeout` bounds the wait for each piece. The whole answer has no limit here. Once the run is decided,
     /// `decision` is told. From then on the wait for usage is at most 2 s, and ends sooner if `decision` says so. An
@@ -96,7 +96,7 @@ impl Answer {
     /// execution is no result, whether or not the run is a detached one.
     ///
     /// # Errors
-    /// [`AgentError::Stalled`] if nothing comes for the idle timeout.
+    /// Returns [`AgentError::Stalled`] if nothing comes for the idle timeout.
     async fn read(
         mut self,
         idle_timeout: Option<Duration>,
@@ -200,9 +200,9 @@ impl Agent {
     /// here.
     ///
     /// # Errors
-    /// `Unavailable` if no connection was made: the agent has nothing of the request. `Torn` if the connection broke
-    /// later, when the agent may be at work. `Request` if the request cannot be built or signed. `HeadTooLarge` if the
-    /// head of the response is larger than hyper reads.
+    /// Returns `Unavailable` if no connection was made: the agent has nothing of the request. Returns `Torn` if the
+    /// connection broke later, when the agent may be at work. Returns `Request` if the request cannot be built or
+    /// signed. Returns `HeadTooLarge` if the head of the response is larger than hyper reads.
     async fn send(
         &self,
         url: &Url,
@@ -263,12 +263,13 @@ impl Agent {
         }
     }
 
-    /// Reads an answer to its terminal event or its end, and reports the progress after each piece of it, with the moment at which it came. `decision` is
-    /// told when the answer is decided, and may end the wait for usage that follows. The agent's words for a failure
-    /// are masked by `call` and `authorization`. If the future is dropped, reading ends and the connection closes.
+    /// Reads an answer to its terminal event or its end, and reports the progress after each piece of it, with the
+    /// moment at which it came. `decision` is told when the answer is decided, and may end the wait for usage that
+    /// follows. The agent's words for a failure are masked by `call` and `authorization`. If the future is dropped,
+    /// reading ends and the connection closes.
     ///
     /// # Errors
-    /// [`AgentError::Stalled`] if nothing comes for the idle timeout.
+    /// Returns [`AgentError::Stalled`] if nothing comes for the idle timeout.
     pub async fn read(
         &self,
         answer: Answer,

@@ -51,7 +51,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Creates the state before the first frame: no protocol is known, and nothing is decided.
+    /// Creates the state before the first frame: no protocol is known, nothing was read, and nothing is decided.
     pub(super) fn new() -> Reading {
         Reading {
             transcript: Transcript::new(),
@@ -140,8 +140,8 @@ impl Reading {
     }
 
     /// Takes a frame that the framing itself calls an error, and decides the run. A `serverErrorEvent` is read by the
-    /// rules of Strands TypeScript, whose frame it is. Otherwise the protocol's reader says what it means; without one it
-    /// is a failure in the frame's words.
+    /// rules of Strands TypeScript, whose frame it is. Otherwise the protocol's reader says what it means; without one
+    /// it is a failure in the frame's words.
     fn read_error(&mut self, frame: &Frame<'_>) -> Verdict {
         let kind = RawJson::cut(frame.text).get("type").and_then(RawJson::whole_str);
         if kind.is_some_and(|kind| kind.is("serverErrorEvent"))
@@ -158,9 +158,9 @@ impl Reading {
         }
     }
 
-    /// Takes data, or a line, that begins with `data:` or `event:` itself. Data is looked into as a string is. A line with
-    /// a name counts as skipped, and its name, cut to 64 bytes, is kept for the next `data:` line. Data named `error`
-    /// decides the run, even if it is no JSON.
+    /// Takes data, or a line, that begins with `data:` or `event:` itself. Data is looked into as a string is. A line
+    /// with a name counts as skipped, and its name, cut to 64 bytes, is kept for the next `data:` line. Data named
+    /// `error` decides the run, even if it is no JSON.
     fn read_frame_within(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
         if frame.source != Source::Line {
             return self.read_string(frame);
@@ -218,7 +218,8 @@ impl Reading {
         }
     }
 
-    /// Takes an object that was found in the lines of a stream.
+    /// Takes an object that was found in the lines of a stream, as a frame by itself. `of` is the frame that holds its
+    /// last line.
     fn interpret_object(&mut self, object: &[u8], of: &Frame<'_>) -> Option<Verdict> {
         let source = if of.source == Source::Loose { Source::Line } else { of.source };
         let frame = Frame { source, data: object, text: object, ..*of };
@@ -287,9 +288,9 @@ impl Reading {
         within::event(scan::trim(inner.as_str().as_bytes()))
     }
 
-    /// Takes a frame by the rules of the protocol that is known. A frame that is not its own, and an event that ends the
-    /// run well, is read by the generic rules: a failure, a stop or an answer in it counts as without a protocol. Of any
-    /// other frame an `error` is heard that stands beside what the protocol reads.
+    /// Takes a frame by the rules of the protocol that is known. A frame that is not its own, and an event that ends
+    /// the run well, is read by the generic rules: a failure, a stop or an answer in it counts as without a protocol.
+    /// In any other frame an `error` is heard that stands beside what the protocol reads.
     fn follow(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
         let verdict = self.reader.as_mut()?.read(frame, &mut self.transcript);
         if std::mem::take(&mut self.transcript.is_foreign) {
@@ -319,7 +320,10 @@ impl Reading {
         }
     }
 
-    /// Takes a frame that is not the recognised protocol's by the generic rules.
+    /// Takes a frame that is not the recognised protocol's by the generic rules. Returns their verdict, or `None` if
+    /// nothing is decided. A frame without data is ignored. An SSE frame that is a dictionary as Python prints it is
+    /// read as the JSON that it means. A line of NDJSON that is no object, or that the rules do not understand, is
+    /// passed over.
     fn read_foreign(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
         if !frame.has_data {
             return None;
@@ -419,7 +423,8 @@ impl Reading {
     /// rules. By the generic rules such an end is a success, unless the last word said otherwise.
     ///
     /// If only the `start` of a Vercel stream came, and the generic rules understood an answer in other frames, the
-    /// generic rules decide: any agent may send a `start`. This holds only if the reader merely misses the terminal event.
+    /// generic rules decide: any agent may send a `start`. This holds only if the reader merely misses the terminal
+    /// event.
     pub(super) fn end(&mut self) -> Verdict {
         let Some(reader) = &mut self.reader else { return self.generic.end(&self.transcript) };
         let verdict = reader.end(&mut self.transcript);

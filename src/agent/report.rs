@@ -3,15 +3,16 @@
 /// Bytes of a line that are looked at, and of a message.
 pub(super) const MAX_LINE: usize = 2 * 1024;
 
-/// Returns true if a line begins a traceback of Python's.
+/// Returns true if a line begins with `Traceback (most recent call last)`, as a traceback of Python's does.
 pub(super) fn is_traceback(line: &[u8]) -> bool {
     line.starts_with(b"Traceback (most recent call last)")
 }
 
-/// Returns true if a line reports an error as the runtimes of languages do. Such a line begins with `panic: `,
-/// `fatal error: `, `Exception in thread ` or `Uncaught `, or is a panic of Rust's. Or the text before its first colon, or all
-/// of it if it has none, is the name of a class that begins with a capital and ends in `Error` or `Exception`: `KeyError`,
-/// `botocore.exceptions.ClientError: …`. An indented line is part of something else. Only the first 2 KiB are looked at.
+/// Returns true if a line reports an error as the runtimes of languages do. Such a line begins with `panic: `, `fatal
+/// error: `, `Exception in thread ` or `Uncaught `, or is a panic of Rust's. Or the text before its first colon, or all
+/// of it if it has none, is the name of a class that begins with a capital and ends in `Error` or `Exception`:
+/// `KeyError`, `botocore.exceptions.ClientError: …`. An indented line is part of something else. Only the first 2 KiB
+/// are looked at.
 pub(super) fn is_report(line: &[u8]) -> bool {
     const BEGIN: [&str; 4] = ["panic: ", "fatal error: ", "Exception in thread ", "Uncaught "];
     let line = String::from_utf8_lossy(&line[..line.len().min(MAX_LINE)]);

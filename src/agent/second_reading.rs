@@ -1,5 +1,5 @@
-//! The second reading of a frame that ends a run in order and holds two members of one name. Readers of JSON differ in which
-//! of them they hear, and a failure must not hide behind a success of the same name.
+//! The second reading of a frame that ends a run in order and holds two members of one name. Readers of JSON differ in
+//! which of them they hear, and a failure must not hide behind a success of the same name.
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol;
@@ -8,8 +8,9 @@ use crate::domain::answer::Verdict;
 use crate::domain::protocol::Protocol;
 use crate::json::scan::{Members, RawJson};
 
-/// Members by which protocols say what a frame is and how the run ended, those on the way to them, and those of the words.
-const NAMES: [&str; 47] = [
+/// Members by which protocols say what a frame is and how the run ended, those on the way to them, and those of the
+/// words.
+const NAMES: [&str; 48] = [
     "type",
     "kind",
     "object",
@@ -18,6 +19,7 @@ const NAMES: [&str; 47] = [
     "index",
     "method",
     "result",
+    "resultType",
     "task",
     "message",
     "statusUpdate",
@@ -65,8 +67,9 @@ const DEPTH: usize = 8;
 /// Members of one name that are told apart. Of more, the last one is heard as well.
 const MEMBERS: usize = 8;
 
-/// Returns the verdict of a frame that ends the run in order, unless the frame says something worse if other members of
-/// the same names are heard.
+/// Returns `verdict`, that of a frame which ends the run in order, or a graver one. If an object in the frame has
+/// several members of one name, the frame is read again by the protocol's rules for each of them, with that one alone.
+/// The first failure found is returned, and otherwise a stop short if `verdict` is a completion.
 pub(super) fn gravest(protocol: Protocol, frame: &Frame<'_>, mut verdict: Verdict) -> Verdict {
     read_others(protocol, frame, |read, _| {
         match read {
@@ -116,8 +119,9 @@ fn read_others(protocol: Protocol, frame: &Frame<'_>, mut hear: impl FnMut(Optio
     }
 }
 
-/// Writes what a value says under [`NAMES`], each member once: of those of one name the one at `at`, or else the last.
-/// Returns the largest number of members of one name in one object.
+/// Appends to `out` what a value says under [`NAMES`], each member once: of those of one name the one at the index
+/// `at`, or else the last. Below `depth` levels values are copied as they are. Returns the largest number of members of
+/// one name in one object.
 fn write(value: RawJson<'_>, at: usize, depth: usize, out: &mut Vec<u8>) -> usize {
     let mut most = 1;
     if depth > 0 && value.is_object() {

@@ -23,8 +23,9 @@ pub(super) enum StatusClass {
 }
 
 /// Classifies a status. A 503 alone does not mean "not accepted": proxies also send it after losing a request that they
-/// had passed on. AgentCore's own statuses are those of InvokeAgentRuntime: 402 and 429 are its quotas, 424 is a
-/// failure of the container, 408 its silence.
+/// had passed on. It does with `Retry-After`. 204 to 206 have no answer, and are a failure, as are 1xx and 5xx.
+/// AgentCore's own statuses are those of InvokeAgentRuntime: 402 and 429 are its quotas, 424 is a failure of the
+/// container, 408 its silence.
 /// <https://docs.aws.amazon.com/bedrock-agentcore/latest/APIReference/API_InvokeAgentRuntime.html>
 pub(super) fn classify(status: StatusCode, has_retry_after: bool, is_agentcore: bool) -> StatusClass {
     match status.as_u16() {
@@ -42,8 +43,8 @@ pub(super) fn classify(status: StatusCode, has_retry_after: bool, is_agentcore: 
     }
 }
 
-/// Reads the time that `Retry-After` asks for: seconds, or the time from `now` to a date (RFC 9110 §10.2.3), which is
-/// zero if it has passed. Returns `None` if it is neither. The caller limits it.
+/// Reads the time that `Retry-After` asks for: a whole number of seconds, or the time from `now` to a date (RFC 9110
+/// §10.2.3), which is zero if it has passed. Returns `None` if it is neither. The caller limits it.
 pub(super) fn retry_after(value: &HeaderValue, now: OffsetDateTime) -> Option<Duration> {
     let text = value.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {

@@ -28,9 +28,9 @@ pub(crate) struct Transcript {
     pub(crate) is_understood: bool,
     /// The last word of the agent, if that was a failure.
     pub(crate) failure: Option<AnswerError>,
-    /// What an answer is that ends now, in place of a success: a line that is no frame reported an error, or a frame said
-    /// more than was kept of it. Text takes it back, as it does a failure, and the event that ends a protocol's run takes
-    /// precedence.
+    /// What an answer is that ends now, in place of a success: a line that is no frame reported an error, or a frame
+    /// said more than was kept of it. Text takes it back, as it does a failure, and the event that ends a protocol's
+    /// run takes precedence.
     pub(crate) doubt: Option<Verdict>,
     /// How the agent stopped, as far as it has said.
     pub(crate) finish: Option<FinishReason>,
@@ -146,7 +146,7 @@ impl Transcript {
         }
     }
 
-    /// Returns true if text that comes now would take something back.
+    /// Returns true if a failure or a doubt was noted, which text that comes now would take back.
     #[inline(always)]
     pub(crate) fn may_go_on(&self) -> bool {
         self.failure.is_some() || self.doubt.is_some()
@@ -158,7 +158,8 @@ impl Transcript {
         self.doubt = None;
     }
 
-    /// Notes an error that a line reports which is no frame: its last words, if another was reported before.
+    /// Notes an error that a line reports which is no frame. If a frame had reported a failure, the line's words
+    /// replace its words. Otherwise the error is a doubt, in place of another one.
     pub(crate) fn doubt_by(&mut self, failure: AnswerError) {
         match &mut self.failure {
             Some(known) => *known = failure,
@@ -166,21 +167,21 @@ impl Transcript {
         }
     }
 
-    /// Notes that a frame said more than was kept of it: unless further answer follows, an end in order is no success. What
-    /// was reported before comes first.
+    /// Notes that a frame said more than was kept of it: unless further answer follows, an end in order is no success.
+    /// What was reported before comes first.
     pub(crate) fn doubt_the_end(&mut self) {
         self.doubt.get_or_insert(Verdict::Interrupted(Interruption::NoTerminalEvent));
     }
 
     /// Returns the failure of a run that ends without an event that says how: the one that a frame reported, or else
-    /// that of a line which is no frame.
+    /// that of a line which is no frame. Returns `None` if nothing failed.
     pub(crate) fn failed(&self) -> Option<&AnswerError> {
         let by_line = || if let Some(Verdict::Failed(failure)) = &self.doubt { Some(failure) } else { None };
         self.failure.as_ref().or_else(by_line)
     }
 
-    /// Decides a run whose answer ended in order, where its protocol promises no event that says how: by what was said
-    /// last, if that leaves no doubt.
+    /// Decides a run whose answer ended in order, where its protocol promises no event that says how. A failure that
+    /// was reported comes first, then a doubt, then a reason to stop short. Without any of these it is complete.
     pub(crate) fn at_end(&self) -> Verdict {
         match (&self.failure, &self.doubt) {
             (None, Some(doubt)) => doubt.clone(),
@@ -188,7 +189,9 @@ impl Transcript {
         }
     }
 
-    /// Decides a run that an event ended in order by what was said last. A failure comes before a reason to stop short.
+    /// Decides a run that an event ended in order by what was said last: a failure that was reported comes first, then
+    /// a reason to stop short. Without either it is complete. A doubt does not count, because the event says how the
+    /// run ended.
     pub(crate) fn last_word(&self) -> Verdict {
         match (&self.failure, self.finish) {
             (Some(failure), _) => Verdict::Failed(failure.clone()),
@@ -219,12 +222,14 @@ impl Transcript {
         Some(text.into_string()).filter(|text| !text.is_empty()).map(|text| Output { text, truncated })
     }
 
+    /// Returns the bytes of memory that the texts hold.
     pub(crate) fn capacity(&self) -> usize {
         self.text.capacity() + self.pieces.capacity()
     }
 }
 
 impl From<Counts> for Usage {
+    /// A count that is absent is zero.
     fn from(counts: Counts) -> Self {
         let Counts { input, output, cache_read, cache_write } = counts;
         Self {
@@ -236,7 +241,8 @@ impl From<Counts> for Usage {
     }
 }
 
-/// Returns an id of `of`, if it is whole, of at most 256 bytes, and looks like one.
+/// Returns the member `name` of `of` as an id. Returns `None` if it is missing or cut off, has more than 256 bytes, or
+/// does not look like an id ([`is_plain_id`]).
 pub(crate) fn id(of: RawJson<'_>, name: &str) -> Option<String> {
     of.get(name)?.whole_str()?.within(256).filter(|id| is_plain_id(id))
 }

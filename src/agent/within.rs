@@ -9,18 +9,19 @@ pub(super) const DATA: &[u8] = b"data:";
 /// The field that names an event, which they may write before it.
 pub(super) const EVENT: &[u8] = b"event:";
 
-/// Returns true if data is a frame of server-sent events itself.
+/// Returns true if data is a frame of server-sent events itself: it begins with `data:` or `event:`.
 pub(super) fn is_frame_within(text: &[u8]) -> bool {
     text.starts_with(DATA) || text.starts_with(EVENT)
 }
 
-/// Returns true if a string may hold an object or a frame, by its first bytes.
+/// Returns true if a JSON string may hold an object or a frame, by its first bytes. The object may have white space or
+/// an escape before it. False means that it holds none.
 pub(super) fn may_begin(string: &[u8]) -> bool {
     let Some(inner) = string.strip_prefix(b"\"") else { return false };
     matches!(inner, [b'{', b'\\' | b' ' | b'}', ..] | [b'\\' | b' ', ..]) || is_frame_within(inner)
 }
 
-/// Returns a dictionary of literals, as Python prints it, as JSON.
+/// Returns a dictionary of literals, as Python prints it, as JSON. Returns `None` for any other text.
 pub(super) fn literals(text: &[u8]) -> Option<String> {
     if text.starts_with(b"{'") { python::to_json(text) } else { None }
 }
@@ -42,6 +43,7 @@ pub(super) fn event(text: &[u8]) -> Option<(&[u8], &[u8])> {
     data.map(|data| (name, data))
 }
 
+/// Returns the place of the first line end in a text, or the text's length.
 fn line_end(text: &[u8]) -> usize {
     memchr::memchr(b'\n', text).unwrap_or(text.len())
 }

@@ -156,9 +156,13 @@ impl Source {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gets a token with retries and caches it. The cache is not read. If Cognito calls the client's secret wrong and
-    /// it had been discovered, it is discovered anew once: it was rotated. A configured secret is never replaced. A
-    /// life of more than a day is taken for a day. A token without a life is returned, and the cache is empty then.
+    /// Gets a token with retries and caches it until 75 % of its life are over. The cache is not read. If Cognito calls
+    /// the client's secret wrong and it had been discovered, it is discovered anew once: it was rotated. A configured
+    /// secret is never replaced. A life of more than a day is taken for a day. A token without a life is returned, and
+    /// the cache is empty then.
+    ///
+    /// # Errors
+    /// Returns the errors of [`TokenSource::token`].
     async fn fetch(&self) -> Result<Secret, TokenError> {
         let mut fetched = self.with_retries().await;
         if matches!(fetched, Err(TokenError::InvalidClient))
@@ -211,7 +215,7 @@ impl Source {
     /// is used, even if an endpoint is configured.
     ///
     /// # Errors
-    /// `Refused` if the client has no secret or the user pool no usable domain. Errors of the requests are as
+    /// Returns `Refused` if the client has no secret or the user pool no usable domain. Errors of the requests are as
     /// [`cognito_error`] has them.
     async fn discover(&self) -> Result<MachineClient, TokenError> {
         let (secret, is_discovered, has_token_flow) = match &self.config.client_secret {
@@ -250,6 +254,9 @@ impl Source {
     }
 
     /// Reads the app client in one try.
+    ///
+    /// # Errors
+    /// As [`cognito_error`] has them. `Transient` if the answer holds no client.
     async fn describe_client(&self) -> Result<UserPoolClientType, TokenError> {
         let request = self.cognito().describe_user_pool_client();
         let request = request.user_pool_id(&self.config.user_pool_id).client_id(&self.config.client_id);
@@ -261,7 +268,7 @@ impl Source {
     /// Cognito.
     ///
     /// # Errors
-    /// `Refused` if the pool has no domain, or one that is no host.
+    /// Returns `Refused` if the pool has no domain, or one that is no host.
     async fn describe_endpoint(&self) -> Result<Url, TokenError> {
         let request = self.cognito().describe_user_pool().user_pool_id(&self.config.user_pool_id);
         let output = request.send().await.map_err(|error| cognito_error("DescribeUserPool", &error))?;
@@ -276,6 +283,9 @@ impl Source {
 
     /// Requests a token from the token endpoint in one try of at most 5 s. Without a configured scope the token has all
     /// scopes that the client may have. Returns the token and its life, which is zero if the answer does not say it.
+    ///
+    /// # Errors
+    /// Returns `Transient` if no answer came in time, and otherwise as [`token_response`] reads it.
     async fn request_token(&self, endpoint: &Url, secret: &Secret) -> Result<(Secret, Duration), TokenError> {
         let mut form = vec![("grant_type", "client_credentials")];
         form.extend(self.config.scope.as_deref().map(|scope| ("scope", scope)));
@@ -299,8 +309,8 @@ impl Source {
     /// <https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_GetClientToken.html>
     ///
     /// # Errors
-    /// `InvalidClient` if Cognito says that the client is not authorised. `Transient` if the answer holds no token.
-    /// Otherwise as [`cognito_error`] has it.
+    /// Returns `InvalidClient` if Cognito says that the client is not authorised. Returns `Transient` if the answer
+    /// holds no token. Otherwise as [`cognito_error`] has it.
     async fn get_client_token(&self, secret: &Secret) -> Result<(Secret, Duration), TokenError> {
         let scopes = self.config.scope.as_ref().map(|scope| scope.split_whitespace().map(str::to_owned).collect());
         let request = self.cognito().get_client_token().client_id(&self.config.client_id).secret(secret.expose());
@@ -323,8 +333,8 @@ impl Source {
 /// are free text. Without one the status stands in its place.
 ///
 /// # Errors
-/// `Transient` for 429, 5xx, any success other than 200, and a 200 without a token. `InvalidClient` for the code
-/// `invalid_client`. `Refused` for everything else, redirects included.
+/// Returns `Transient` for 429, 5xx, any success other than 200, and a 200 without a token. Returns `InvalidClient` for
+/// the code `invalid_client`. Returns `Refused` for everything else, redirects included.
 fn token_response(status: StatusCode, body: &[u8]) -> Result<(Secret, Duration), TokenError> {
     if status == StatusCode::OK {
         let response: Option<TokenResponse> = serde_json::from_slice(body).ok();
@@ -372,14 +382,16 @@ where
 }
 
 impl From<TokenError> for Failure {
+    /// Returns a failure `AuthenticationFailed`, which is retryable if the error is transient.
     fn from(error: TokenError) -> Self {
         let retryable = error.is_transient();
         Self { retryable, ..Self::fatal(ErrorType::AuthenticationFailed, chain(&error)) }
     }
 }
 
-/// Returns the host of a user pool's prefix domain. AWS GovCloud (US) has only FIPS endpoints for them
-/// (<https://docs.aws.amazon.com/govcloud-us/latest/UserGuide/govcloud-cog.html>).
+/// Returns the host of a user pool's prefix domain: the prefix, `auth`, the region and `amazoncognito.com`. AWS
+/// GovCloud (US) has only FIPS endpoints for them
+/// (<https://docs.aws.amazon.com/govcloud-us/latest/UserGuide/govcloud-cog.html>), so there it is `auth-fips`.
 fn prefix_host(domain: &str, region: &str) -> String {
     let auth = if region.starts_with("us-gov-") { "auth-fips" } else { "auth" };
     format!("{domain}.{auth}.{region}.amazoncognito.com")

@@ -67,6 +67,7 @@ impl FunctionCredentials {
 }
 
 impl ProvideCredentials for FunctionCredentials {
+    /// Returns the future of [`Self::credentials`].
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
         Self: 'a,

@@ -48,16 +48,16 @@ impl Clients {
     /// usable.
     ///
     /// # Errors
-    /// If the file cannot be read as PEM, or holds no usable certificate.
+    /// Returns an error if the file cannot be read as PEM, or holds no usable certificate.
     pub fn new(extra_roots: Option<&str>) -> Result<Self, String> {
         Self::built(extra_roots, |builder| builder)
     }
 
-    /// Builds both clients as [`Clients::new`] does, but without the proxies of the environment (`HTTP_PROXY`). They are
-    /// for addresses on this machine: a proxy would see the bearer tokens of plain HTTP.
+    /// Builds both clients as [`Clients::new`] does, but without the proxies of the environment (`HTTP_PROXY`). They
+    /// are for addresses on this machine: a proxy would see the bearer tokens of plain HTTP.
     ///
     /// # Errors
-    /// If the file cannot be read as PEM, or holds no usable certificate.
+    /// Returns an error if the file cannot be read as PEM, or holds no usable certificate.
     pub fn direct(extra_roots: Option<&str>) -> Result<Self, String> {
         Self::built(extra_roots, ClientBuilder::no_proxy)
     }
@@ -65,12 +65,15 @@ impl Clients {
     /// Builds the client for AWS alone, with the trust store of [`Clients::new`].
     ///
     /// # Errors
-    /// If the file cannot be read as PEM, or holds no usable certificate.
+    /// Returns an error if the file cannot be read as PEM, or holds no usable certificate.
     pub fn aws_alone(extra_roots: Option<&str>) -> Result<AwsClient, String> {
         builder(tls(extra_roots)?).build().map_err(|error| error.to_string())
     }
 
     /// Builds both clients. `adapt` makes the last change to the settings of each.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be read as PEM, or holds no usable certificate.
     fn built(extra_roots: Option<&str>, adapt: fn(ClientBuilder) -> ClientBuilder) -> Result<Self, String> {
         let tls = tls(extra_roots)?;
         let build = |builder: ClientBuilder| adapt(builder).build().map_err(|error| error.to_string());
@@ -78,7 +81,11 @@ impl Clients {
     }
 }
 
-/// Returns the settings of TLS: Mozilla's roots, and those of the PEM file at the path `extra_roots`.
+/// Returns the settings of TLS: Mozilla's roots, and those of the PEM file at the path `extra_roots`. No client
+/// certificate is sent.
+///
+/// # Errors
+/// Returns an error if the file cannot be read as PEM, or holds no usable certificate.
 fn tls(extra_roots: Option<&str>) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(path) = extra_roots {
@@ -147,7 +154,8 @@ impl SdkHttpClient {
         HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
     }
 
-    /// Returns the address as reqwest's type. It is parsed only if the last request had another one.
+    /// Returns the address as reqwest's type. It is parsed only if the last request had another one. One that cannot be
+    /// parsed is an error.
     fn url(&self, uri: Uri) -> Result<Url, <Url as FromStr>::Err> {
         let Ok(mut asked) = self.asked.lock() else { return uri.to_string().parse() };
         if let Some((_, url)) = asked.as_ref().filter(|(before, _)| *before == uri) {
@@ -160,12 +168,14 @@ impl SdkHttpClient {
 }
 
 impl HttpClient for SdkHttpClient {
+    /// Returns this client. The SDK's settings of a connector are not used: the client has its own limits.
     fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }
 
 impl HttpConnector for SdkHttpClient {
+    /// Returns the future of [`SdkHttpClient::send`].
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         HttpConnectorFuture::new(self.clone().send(request))
     }

@@ -44,7 +44,7 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// Creates the API on the shared configuration.
+    /// Creates the API on the shared configuration. This makes no client and no request yet.
     pub fn new(aws: SdkConfig) -> Self {
         Self { aws, client: OnceLock::new() }
     }

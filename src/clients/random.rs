@@ -10,7 +10,8 @@ use crate::config::Secret;
 /// The bytes of a token.
 const BYTES: usize = 32;
 
-/// Returns a new token: 32 random bytes in hexadecimal.
+/// Returns a new token: 32 random bytes as 64 hexadecimal digits. If the generator fails, the bytes are those of two
+/// random UUIDs.
 pub(crate) fn token() -> Secret {
     let mut bytes = [0; BYTES];
     if aws_lc_rs::default_provider().secure_random.fill(&mut bytes).is_err() {

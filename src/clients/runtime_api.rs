@@ -45,6 +45,7 @@ pub(crate) enum RuntimeApiError {
 }
 
 impl From<reqwest::Error> for RuntimeApiError {
+    /// Returns `NoAnswer` with the chain of causes.
     fn from(error: reqwest::Error) -> Self {
         Self::NoAnswer(chain(&error))
     }
@@ -85,7 +86,7 @@ impl RuntimeApi {
     /// with its port. Local tools give a URL instead.
     ///
     /// # Errors
-    /// If there is no HTTP client to be had.
+    /// Returns an error if there is no HTTP client to be had.
     pub(crate) fn new(authority: &str) -> Result<Self, String> {
         // The API speaks plain HTTP. Without a configuration reqwest would look for TLS roots, which takes a
         // millisecond at every start.
@@ -109,7 +110,7 @@ impl RuntimeApi {
     /// snapshot (SnapStart). It consumes the client, because no connection outlives a snapshot.
     ///
     /// # Errors
-    /// If the API does not answer or refuses.
+    /// Returns an error if the API does not answer or refuses.
     pub(crate) async fn restored(self) -> Result<(), RuntimeApiError> {
         let url = self.base.replace(INVOCATION_PATH, RESTORE_PATH);
         match self.client.get(url).send().await?.status() {
@@ -157,7 +158,11 @@ impl RuntimeApi {
         }
     }
 
-    /// Posts an answer once, with the delivery's own id if it has one. Returns the status of the API's reply.
+    /// Posts an answer once, within 5 s, with the delivery's own id if it has one. Returns the status of the API's
+    /// reply, whatever it is.
+    ///
+    /// # Errors
+    /// Returns an error if the API does not reply.
     async fn post(&self, delivery: &Delivery, answer: &Answer) -> Result<StatusCode, reqwest::Error> {
         let (kind, body) = match answer {
             Answer::Response(body) => ("response", body),
@@ -180,7 +185,7 @@ impl Delivery {
     /// absent.
     ///
     /// # Errors
-    /// `NoRequestId` if there is no readable request id. `Unreadable` if the context cannot be built.
+    /// Returns `NoRequestId` if there is no readable request id. Returns `Unreadable` if the context cannot be built.
     fn of_head(headers: &HeaderMap) -> Result<Self, RuntimeApiError> {
         let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::to_owned);
         let request_id = text("lambda-runtime-aws-request-id").ok_or(RuntimeApiError::NoRequestId)?;

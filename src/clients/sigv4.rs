@@ -62,14 +62,17 @@ impl Signer {
     /// the cache if they last for more than 5 minutes.
     ///
     /// # Errors
-    /// If there are no credentials.
+    /// Returns an error if there are no credentials.
     pub async fn key(&self, service: &'static str, region: &str) -> Result<SigningKey, SignError> {
         let credentials = self.credentials(SystemTime::now()).await?;
         Ok(SigningKey { credentials, region: region.to_owned(), service })
     }
 
-    /// Returns the cached credentials if they end later than 5 minutes after `now`, else those that the provider gives.
-    /// Credentials without an end are never taken from the cache.
+    /// Returns the cached credentials if they end later than 5 minutes after `now`, else those that the provider gives,
+    /// which are cached. Credentials without an end are never taken from the cache.
+    ///
+    /// # Errors
+    /// Returns an error if no provider is configured, or it gives no credentials.
     async fn credentials(&self, now: SystemTime) -> Result<Credentials, SignError> {
         let lasts = |credentials: &Credentials| credentials.expiry().is_some_and(|end| end > now + RENEW_BEFORE);
         let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner).clone().filter(lasts);
@@ -137,13 +140,15 @@ fn host(request: &Request) -> String {
     request.url().port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// Returns true for a header that is part of the signature. The host is signed too, but is added apart.
+/// Returns true if the header `name` is part of the signature: `content-type`, and those that begin with `x-amz` but
+/// for the trace's. The host is signed too, but is added apart.
 fn is_signed(name: &HeaderName) -> bool {
     name == CONTENT_TYPE || (name.as_str().starts_with("x-amz") && name != "x-amzn-trace-id")
 }
 
 /// Shows nothing of the credentials.
 impl std::fmt::Debug for SigningKey {
+    /// Writes the service and the region, and nothing of the credentials.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "SigningKey({}, {})", self.service, self.region)
     }

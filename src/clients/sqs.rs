@@ -57,10 +57,11 @@ impl SettleQueue {
         self.url.is_some()
     }
 
-    /// Sends a message that is delivered after `delay`, in at most three tries of 5 s. It may be sent twice.
+    /// Sends a message that is delivered after `delay`, in whole seconds, in at most three tries of 5 s each. Only
+    /// transient errors are tried again. It may be sent twice.
     ///
     /// # Errors
-    /// Returns an error if SQS does not confirm it.
+    /// Returns an error if SQS does not confirm it, and `NoQueue` if there is no queue.
     pub fn send_message(
         &self,
         body: String,
@@ -82,7 +83,12 @@ impl SettleQueue {
         }
     }
 
-    /// Sends a message in one try. A status of 4xx other than 429 is refused for good, unless SQS says that it throttles.
+    /// Sends a message in one try. SQS delivers it after `delay`.
+    ///
+    /// # Errors
+    /// Returns `Transient` if the request could not be signed or no answer came within 5 s, and for 429, 5xx and an
+    /// answer that speaks of throttling. Returns `Refused` for any other status but success. Returns `NoQueue` if there
+    /// is no queue.
     async fn try_send(&self, body: &str, delay: Duration) -> Result<(), SendError> {
         let request = self.signed_request(body, delay).await?;
         let answer = tokio::time::timeout(TRY_TIMEOUT, async {
@@ -105,6 +111,9 @@ impl SettleQueue {
     }
 
     /// Builds and signs the request. It goes to the origin of the queue's URL, and names the queue in its body.
+    ///
+    /// # Errors
+    /// Returns `NoQueue` if there is no queue, and `Transient` if there are no credentials or no signature.
     async fn signed_request(&self, body: &str, delay: Duration) -> Result<Request, SendError> {
         let queue = self.url.as_ref().ok_or(SendError::NoQueue)?;
         let endpoint = queue.join("/").map_err(|error| SendError::Refused(error.to_string()))?;

@@ -55,7 +55,7 @@ pub enum ParameterError {
 }
 
 impl ParameterError {
-    /// Returns true if a later attempt may get the value.
+    /// Returns true for [`ParameterError::Transient`]: a later attempt may get the value.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Transient { .. })
     }
@@ -102,7 +102,7 @@ impl Parameters {
     /// transient errors are tried again. Concurrent callers are not joined: each makes its own request.
     ///
     /// # Errors
-    /// `NotFound`, `Refused`, or `Transient` after three tries of 5 s each.
+    /// Returns `NotFound`, `Refused`, or `Transient` after three tries of 5 s each.
     pub async fn get(&self, name: &str) -> Result<Secret, ParameterError> {
         let now = SystemTime::now();
         if let Some((until, value)) = self.cache().get(name)
@@ -146,9 +146,9 @@ impl Parameters {
     /// 5 s, signing not included.
     ///
     /// # Errors
-    /// `NotFound` if the parameter or its version does not exist. `Transient` if the request could not be signed, had
-    /// no answer or one without a value, and for throttling, 429 and 5xx. `Refused` for any other status. An error
-    /// names SSM's code, or the status if there is no usable code. It never holds the value.
+    /// Returns `NotFound` if the parameter or its version does not exist. Returns `Transient` if the request could not
+    /// be signed, had no answer or one without a value, and for throttling, 429 and 5xx. Returns `Refused` for any
+    /// other status. An error names SSM's code, or the status if there is no usable code. It never holds the value.
     async fn try_get(&self, name: &str) -> Result<Secret, ParameterError> {
         let transient = |cause: String| ParameterError::Transient { name: name.to_owned(), cause };
         let request = self.signed_request(name).await.map_err(transient)?;
@@ -184,7 +184,7 @@ impl Parameters {
     /// that the settings name.
     ///
     /// # Errors
-    /// Says why there are no credentials or no signature.
+    /// The error says why there are no credentials or no signature.
     async fn signed_request(&self, name: &str) -> Result<Request, String> {
         let endpoint = match &self.endpoint {
             Some(url) => url.clone(),

@@ -1,6 +1,6 @@
-//! Step Functions. The task of a refused command is answered, so that no state machine waits for a run that never begins, and
-//! looks ask whether somebody still waits for a run. Only two operations are needed, so the HTTP client of the process
-//! sends them.
+//! Step Functions. The task of a refused command is answered, so that no state machine waits for a run that never
+//! begins, and looks ask whether somebody still waits for a run. Only two operations are needed, so the HTTP client of
+//! the process sends them.
 //! <https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskFailure.html>
 //! <https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html>
 
@@ -56,7 +56,9 @@ impl StepFunctions {
         Self { http, endpoint, region, signer }
     }
 
-    /// Answers a task with a failure, in at most three tries of 5 s. A task that is over counts as answered.
+    /// Answers a task with the type and the message of a failure, in at most three tries of 5 s each. A task that is
+    /// over counts as answered. So does one that the function's role may not answer, which is logged: another try would
+    /// be denied too.
     ///
     /// # Errors
     /// Returns an error if Step Functions does not take the answer.
@@ -77,8 +79,8 @@ impl StepFunctions {
         }
     }
 
-    /// Returns true if the execution with this ARN was stopped, or its time is up. It asks once, for 5 s at most. Returns false
-    /// if that is unknown, which it logs.
+    /// Returns true if the execution with this ARN was stopped, or its time is up. It asks once, for 5 s at most.
+    /// Returns false if that is unknown, which it logs.
     pub(crate) async fn is_stopped(&self, arn: &str) -> bool {
         let body = json!({"executionArn": arn, "includedData": "METADATA_ONLY"}).to_string();
         let answer = match self.send("DescribeExecution", &body).await {
@@ -95,7 +97,10 @@ impl StepFunctions {
         answer.is_some_and(|answer| STOPPED.iter().any(|status| answer["status"] == *status))
     }
 
-    /// Sends the answer of a task in one try.
+    /// Sends the answer of a task in one try. A task that is over, a token that is none, and a denial count as sent.
+    ///
+    /// # Errors
+    /// Returns an error if no answer came in time, and for any other status but success.
     async fn try_send(&self, body: &str) -> Result<(), NotAnswered> {
         let (status, answer) = self.send("SendTaskFailure", body).await.map_err(NotAnswered)?;
         let said = String::from_utf8_lossy(&answer[..answer.len().min(1024)]);
@@ -110,7 +115,10 @@ impl StepFunctions {
         Err(NotAnswered(format!("status {status}")))
     }
 
-    /// Sends a request in one try. Returns the status and the body of the answer.
+    /// Sends a request in one try of at most 5 s. Returns the status, whatever it is, and the body of the answer.
+    ///
+    /// # Errors
+    /// The error says why there is no answer, or why the request could not be signed.
     async fn send(&self, operation: &str, body: &str) -> Result<(StatusCode, Bytes), String> {
         let request = self.signed_request(operation, body).await?;
         let answer = tokio::time::timeout(TRY_TIMEOUT, async {
@@ -124,7 +132,11 @@ impl StepFunctions {
         }
     }
 
-    /// Builds and signs the request, at the address of the function's region or at the one that the settings name.
+    /// Builds and signs the request of `operation`, at the address of the function's region or at the one that the
+    /// settings name.
+    ///
+    /// # Errors
+    /// The error says why there are no credentials or no signature.
     async fn signed_request(&self, operation: &str, body: &str) -> Result<Request, String> {
         let endpoint = match &self.endpoint {
             Some(url) => url.clone(),

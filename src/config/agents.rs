@@ -12,7 +12,7 @@ use crate::{
         agent_definition::{AgentDefinition, AgentSource, Defaults},
         request_format::RequestFormat,
     },
-    json::fields::Fields,
+    json::{fields::Fields, lenient},
 };
 
 impl<F: Fn(&str) -> Option<String>> Settings<F> {
@@ -38,10 +38,9 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
                 }
             }
             Ok(_) => self.problems.push(format!("{NAME} must be a JSON object of agents by their ids")),
-            // The position only: the text may hold what nobody should see.
+            // The text itself may hold what nobody should see.
             Err(error) => {
-                let (line, column) = (error.line(), error.column());
-                self.problems.push(format!("{NAME} must be JSON (line {line}, column {column}), or ssm:/path/"));
+                self.problems.push(format!("{NAME} must be JSON ({}), or ssm:/path/", lenient::fault(&error)));
             }
         }
         Some(AgentSource::Inline(agents))
@@ -49,7 +48,8 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
 
     /// Reads the agent at `AGENT_API_URL`, which must be set unless there are `AGENTS`. Its protocol is `invocations`
     /// and its auth Cognito unless `AGENT_PROTOCOL` and `AGENT_AUTH` say otherwise. Their problems are reported even if
-    /// there is no such agent. `mcp` and `custom` need more than an address and are problems here.
+    /// there is no such agent. `mcp` and `custom` need more than an address and are problems here. Returns `None` if
+    /// there is no such agent or a problem.
     pub(super) fn unnamed_agent(&mut self, has_agents: bool, defaults: Defaults<'_>) -> Option<AgentDefinition> {
         let format = self.optional("AGENT_PROTOCOL").map_or(Some(RequestFormat::Invocations), |name| {
             let format = RequestFormat::from_name(&name);

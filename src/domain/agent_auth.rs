@@ -42,7 +42,8 @@ pub enum AgentAuth {
 }
 
 impl AgentAuth {
-    /// Returns the word that settings hold.
+    /// Returns the kind of proof as one word: `cognito`, `iam`, `none` or `secret`. The word does not hold a secret's
+    /// header and parameter.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Cognito => "cognito",
@@ -52,9 +53,10 @@ impl AgentAuth {
         }
     }
 
-    /// Reads the member `name`: a word, or `{"secret": {"header": …, "parameter": …}}`. The outer object may hold
-    /// nothing but `secret`. Unknown members within `secret` are ignored. A member that is absent or null means
-    /// Cognito. Anything else is a problem in `fields`, and `None`.
+    /// Reads the member `name`: one of the words `cognito`, `iam` and `none`, or `{"secret": {"header": …, "parameter":
+    /// …}}`. The outer object must have `secret` alone, and its value must be an object. Unknown members within
+    /// `secret` are ignored. A member that is absent or null means Cognito. Anything else adds a problem to `fields`
+    /// and returns `None`.
     pub(crate) fn read(fields: &mut Fields<'_>, name: &str) -> Option<Self> {
         const FORM: &str = "must be \"cognito\", \"iam\", \"none\" or {\"secret\": {\"header\": …, \"parameter\": …}}";
         match fields.value(name).cloned() {
@@ -80,8 +82,10 @@ impl AgentAuth {
     }
 }
 
-/// Reads the value of `secret`, which stands at `path`. The header may be `authorization` or any name that is not
-/// reserved. A missing or unusable member is a problem, and `None`. Unknown members are ignored.
+/// Reads the value of `secret`, which stands at `path`. The header may be `authorization` or any header name that is
+/// not reserved, in any case. It is returned in lower case. The parameter must pass [`is_parameter_name`] and must not
+/// be blank. Each missing or unusable member adds one problem, and the result is then `None`. Unknown members are
+/// ignored. A value that is no object counts as an empty one.
 fn read_secret(path: &str, secret: &Value, problems: &mut Vec<String>) -> Option<AgentAuth> {
     let no_members = Map::new();
     let object = secret.as_object().unwrap_or(&no_members);
@@ -106,19 +110,22 @@ fn read_secret(path: &str, secret: &Value, problems: &mut Vec<String>) -> Option
     Some(AgentAuth::Secret { header: header?, parameter: parameter? })
 }
 
-/// Returns true for the characters and the length of a parameter's name or ARN. An empty text passes, too.
+/// Returns true if `name` has at most 1,011 bytes, and only ASCII letters and digits and the characters `_.-/:`, as the
+/// name or the ARN of an SSM parameter has. An empty text passes, too.
 /// <https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-su-create.html>
 pub(crate) fn is_parameter_name(name: &str) -> bool {
     name.len() <= 1011 && name.chars().all(|char| char.is_ascii_alphanumeric() || "_.-/:".contains(char))
 }
 
-/// Returns true for a header's name (RFC 9110 §5.6.2).
+/// Returns true if `name` can be a header's name: a token of RFC 9110 §5.6.2, in upper or lower case. An empty text is
+/// none.
 pub(super) fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
-/// Returns true for a header that a definition's `headers` must not set. `authorization` is one, but the definition's
-/// `auth` may name it for a secret. `name` must be in lower case.
+/// Returns true if a definition's `headers` must not set the header `name`, because it is in [`RESERVED_HEADERS`] or
+/// begins with one of them that ends in `-`. `authorization` is reserved, but the definition's `auth` may name it for a
+/// secret. `name` must be in lower case.
 pub(super) fn is_reserved(name: &str) -> bool {
     RESERVED_HEADERS
         .iter()

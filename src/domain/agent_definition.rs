@@ -86,9 +86,10 @@ pub struct Defaults<'a> {
 }
 
 impl AgentDefinition {
-    /// Reads the definition of the agent `id`, which stands at `place`. Every problem is added to `problems`, with the
-    /// agent in its path. A single problem makes the result `None`. Problems repeat the names of members and
-    /// placeholders, but no value of the definition.
+    /// Reads the definition of the agent `id`, which is the member `id` of the value at `place`. Every problem is added
+    /// to `problems`, with the path `place.id` before it. A definition that is no object is one problem. The result is
+    /// `None` if this adds a problem. Problems repeat the names of members and placeholders, but no value of the
+    /// definition.
     pub(crate) fn read(
         place: &str,
         id: &str,
@@ -109,11 +110,12 @@ impl AgentDefinition {
     }
 
     /// Returns a definition with an address, a form and an auth, and none of the optional members. The agent at
-    /// `AGENT_API_URL` is one. `address` is a URL or an AgentCore ARN, as [`agent_url`] takes it. The hash is set. A
-    /// caller that adds another member must set it anew.
+    /// `AGENT_API_URL` is one. `address` is a URL or an AgentCore ARN, which [`agent_url`] turns into the URL to call.
+    /// The agent is on AgentCore if the address is an ARN or has a host of AgentCore. The hash is set. A caller that
+    /// adds another member must set it anew.
     ///
     /// # Errors
-    /// Says what is wrong with the address.
+    /// The error says what is wrong with the address.
     pub(crate) fn with_address(
         address: &str,
         format: RequestFormat,
@@ -137,9 +139,10 @@ impl AgentDefinition {
         Ok(definition.hashed())
     }
 
-    /// Reads the members of a definition and collects every problem in `fields`. An unknown member is a problem,
-    /// because it is most likely misspelt. A definition may be returned even with problems: the caller must look at
-    /// both. `None` means that the address or the auth cannot be used.
+    /// Reads the members of a definition and adds every problem to `fields`. An unknown member is a problem, because it
+    /// is most likely misspelt. Without `protocol` the form is `invocations`, and without `auth` it is Cognito. An
+    /// unusable `protocol` is a problem and is read as `invocations`. A definition may be returned even with problems:
+    /// the caller must look at both. `None` means that the address or the auth cannot be used.
     fn read_fields(fields: &mut Fields<'_>, defaults: Defaults<'_>) -> Option<Self> {
         for name in fields.object.keys().filter(|name| !MEMBERS.contains(&name.as_str())).cloned().collect::<Vec<_>>() {
             fields.problem(&name, &format!("is none of a definition's members: {}", MEMBERS.join(", ")));
@@ -172,20 +175,20 @@ impl AgentDefinition {
         }
     }
 
-    /// Returns the protocol.
+    /// Returns the protocol of the agent's requests.
     pub fn protocol(&self) -> Protocol {
         self.format.protocol()
     }
 
-    /// Returns the mark that records and kept inputs hold. It tells whether the definition is the same, and none of its
-    /// values.
+    /// Returns the mark that records and kept inputs hold: the name of the form and the hash. It shows whether two
+    /// definitions are the same, and none of their values.
     pub fn mark(&self) -> DefinitionMark {
         DefinitionMark { protocol: self.format.as_str(), hash: self.hash.clone() }
     }
 
-    /// Sets the hash of all members. The hash covers the names of a secret's header and parameter, but never its value.
-    /// If the hashed members or their order change, every kept input looks as if its agent had been defined in another
-    /// way.
+    /// Sets `hash` to the SHA-256 hash of all other members, in hexadecimal. The hash covers the names of a secret's
+    /// header and parameter, but never the secret itself. If the hashed members or their order change, every kept input
+    /// looks as if its agent had been defined in another way.
     fn hashed(mut self) -> Self {
         let Self {
             url, is_agentcore, format, auth, model, name, tool, template, headers, accept_finish_reasons, ..
@@ -209,14 +212,16 @@ impl AgentDefinition {
     }
 }
 
-/// Reads a text that may be absent but not blank.
+/// Reads the text `name`. Returns `None` if it is absent or null. Anything but a text is a problem, and so is an empty
+/// or blank text. Both return `None`.
 fn optional_text(fields: &mut Fields<'_>, name: &str) -> Option<String> {
     fields.value(name)?;
     fields.required_text(name)
 }
 
-/// Reads `tool`, which `mcp` requires and no other form may have. Both of its members are required. Returns `None` if
-/// it is not for this form or has a problem.
+/// Reads `tool`, whose members `name` and `argument` must be texts that are not blank. It is a problem if `mcp` has no
+/// `tool`, and if any other form has one. Returns `None` for another form than `mcp`, for no `tool`, and for one with a
+/// problem.
 fn read_tool(fields: &mut Fields<'_>, format: RequestFormat) -> Option<Tool> {
     let is_mcp = format == RequestFormat::Mcp;
     match (is_mcp, fields.value("tool").is_some()) {
@@ -236,8 +241,8 @@ fn read_tool(fields: &mut Fields<'_>, format: RequestFormat) -> Option<Tool> {
     Some(Tool { name: name?, argument: argument? })
 }
 
-/// Reads `template`, which `custom` requires and no other form may have. A template with a problem is returned all the
-/// same.
+/// Reads `template`. It is a problem if `custom` has none, and if any other form has one. Both return `None`. A
+/// template with a problem of its own is returned all the same.
 fn read_template(fields: &mut Fields<'_>, format: RequestFormat) -> Option<Template> {
     let is_custom = format == RequestFormat::Custom;
     match (is_custom, fields.value("template").cloned()) {
@@ -256,9 +261,10 @@ fn read_template(fields: &mut Fields<'_>, format: RequestFormat) -> Option<Templ
     }
 }
 
-/// Reads `headers`, with their names in lower case. A name is a problem if it is no header name, is reserved, or is the
-/// header of `auth`'s secret. A value is a problem if it is no string of visible ASCII characters and spaces. A header
-/// with a problem is left out.
+/// Reads `headers` in the order of the object, with their names in lower case. A name is a problem if it is no header
+/// name, is reserved, or is the header of `auth`'s secret. A value is a problem if it is no string of visible ASCII
+/// characters and spaces. A header with a problem is left out. Without `headers`, or if they are no object, the list is
+/// empty. The latter is a problem.
 fn read_headers(fields: &mut Fields<'_>, auth: Option<&AgentAuth>) -> Vec<(String, String)> {
     let secret = match auth {
         Some(AgentAuth::Secret { header, .. }) => Some(header.as_str()),

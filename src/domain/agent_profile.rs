@@ -40,15 +40,16 @@ impl AgentProfile {
         }
     }
 
-    /// Returns true if the environment of an MCP server is kept in SSM, so that the caller must read it and call
-    /// [`Self::restore_mcp_env`].
+    /// Returns true if at least one MCP server of `mcpConfig` has the mark in place of its environment. The caller must
+    /// then read the environments from SSM and call [`Self::restore_mcp_env`].
     pub fn needs_mcp_env(&self) -> bool {
         let servers = self.mcp_config.as_ref().and_then(|config| config.get("mcpServers")?.as_object());
         servers.is_some_and(|servers| servers.values().any(|server| is_sentinel(server.get("env"))))
     }
 
-    /// Replaces the mark of each server whose environment is kept in SSM. `env` holds the environments by server. A
-    /// server for which it holds no object gets none: the mark is no environment. All other servers stay as they are.
+    /// Replaces the `env` of each MCP server whose environment is kept in SSM. `env` holds the environments by the
+    /// servers' names. If it holds no object for a server, the server's `env` is removed: the mark is no environment.
+    /// All other servers stay as they are.
     pub fn restore_mcp_env(&mut self, env: &Value) {
         let servers = self.mcp_config.as_mut().and_then(|config| config.get_mut("mcpServers")?.as_object_mut());
         for (name, server) in servers.into_iter().flatten() {
@@ -62,12 +63,14 @@ impl AgentProfile {
     }
 }
 
+/// Returns true if the `env` of an MCP server is the mark: an object whose member `__ssm` is `true`.
 fn is_sentinel(env: Option<&Value>) -> bool {
     env.and_then(|env| env.get(SENTINEL)) == Some(&Value::Bool(true))
 }
 
 /// Shows nothing of the row.
 impl fmt::Debug for AgentProfile {
+    /// Writes the name of the type and nothing of the row.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AgentProfile")
     }

@@ -29,9 +29,9 @@ pub struct Placeholders<'a> {
 }
 
 impl Template {
-    /// Reads a template that stands at `path`. A name in double braces that is none of the six is a problem, because it
-    /// is most likely misspelt. A template without the prompt is a problem, too. The template is returned even with
-    /// problems.
+    /// Reads a template that stands at `path`. Adds a problem for each word in double braces that is none of [`NAMES`],
+    /// because it is most likely misspelt, and a problem if no string holds `{{prompt}}`. The template is returned even
+    /// with problems.
     pub(crate) fn read(template: &Value, path: &str, problems: &mut Vec<String>) -> Self {
         let mut has_prompt = false;
         check(template, path, &mut has_prompt, problems);
@@ -56,7 +56,8 @@ impl Template {
 }
 
 impl<'a> Placeholders<'a> {
-    /// Returns the value of a placeholder, or `None` for a model that was not named, and for an unknown name.
+    /// Returns the value of the placeholder `name`. Returns `None` for an unknown name, and for `modelId` if no model
+    /// was named.
     fn value(&self, name: &str) -> Option<&'a str> {
         match name {
             "prompt" => Some(self.prompt),
@@ -70,8 +71,9 @@ impl<'a> Placeholders<'a> {
     }
 }
 
-/// Splits `text` at its first placeholder: the text before, the placeholder's name without the blanks around it, and
-/// the text after. Returns `None` if there is none. Anything in double braces that is not one word is passed over.
+/// Splits `text` at its first placeholder: the text before, the placeholder's name, and the text after. A placeholder
+/// is a word of ASCII letters, digits and `_` in double braces, with or without blanks around it. The name need not be
+/// a known one. Anything else in double braces is passed over. Returns `None` if there is no placeholder.
 fn next_placeholder(text: &str) -> Option<(&str, &str, &str)> {
     let mut from = 0;
     loop {
@@ -88,8 +90,8 @@ fn next_placeholder(text: &str) -> Option<(&str, &str, &str)> {
     }
 }
 
-/// Adds a problem for each unknown placeholder in the strings of a value that stands at `path`, at any depth, and sets
-/// `has_prompt` if the prompt is among them.
+/// Looks for placeholders in the strings of a value that stands at `path`, at any depth. Adds a problem for each
+/// unknown one, and sets `has_prompt` if one is `{{prompt}}`. Names of members are not looked at.
 fn check(value: &Value, path: &str, has_prompt: &mut bool, problems: &mut Vec<String>) {
     match value {
         Value::String(text) => {
@@ -117,7 +119,9 @@ fn check(value: &Value, path: &str, has_prompt: &mut bool, problems: &mut Vec<St
     }
 }
 
-/// Returns a part of the template, filled in, or `None` if it is nothing but a placeholder without a value.
+/// Returns a copy of `value`, a part of the template, with the placeholders in its strings filled in. Returns `None`
+/// for a string that is nothing but one placeholder without a value. Elements and members for which this is `None` are
+/// left out. Names of members are not filled in.
 fn filled(value: &Value, values: Placeholders<'_>) -> Option<Value> {
     Some(match value {
         Value::String(text) => match next_placeholder(text) {
@@ -133,7 +137,8 @@ fn filled(value: &Value, values: Placeholders<'_>) -> Option<Value> {
     })
 }
 
-/// Returns a text with each placeholder replaced by its value, or by nothing if it has none.
+/// Returns a text with each placeholder replaced by its value, or by nothing if it has none. What is filled in is not
+/// looked at again.
 fn filled_text(text: &str, values: Placeholders<'_>) -> String {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;

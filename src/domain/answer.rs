@@ -118,16 +118,18 @@ pub struct Acknowledgement {
 }
 
 impl Outcome {
-    /// Returns the outcome of an answer that acknowledges the run and is no result: the agent is at work.
+    /// Returns the outcome of an answer that acknowledges the run and is no result: the agent is still at work. The
+    /// verdict becomes `Incomplete(Working)`, the finish reason `Working`, and the output is dropped. All else stays.
     #[must_use]
     pub fn acknowledged(self, acknowledgement: Acknowledgement) -> Self {
         let (verdict, reason) = (Verdict::Incomplete(FinishReason::Working), Some(FinishReason::Working));
         Self { verdict, finish_reason: reason, output: None, acknowledgement: Some(acknowledgement), ..self }
     }
 
-    /// Returns the outcome as completed if the agent stopped short in a way that `accepted` names. The reason stays
-    /// beside the verdict. A run that waits for somebody or is still at work is never accepted, even if it is named,
-    /// and a failure never becomes a completion.
+    /// Returns the outcome with the verdict `Completed` if the agent stopped short for a reason that `accepted` names.
+    /// The reason stays beside the verdict. Any other outcome is returned as it is: a failure never becomes a
+    /// completion. A run that waits for somebody or is still at work is never accepted, even if `accepted` names its
+    /// reason.
     #[must_use]
     pub fn accept(self, accepted: &[FinishReason]) -> Self {
         match self.verdict {
@@ -140,6 +142,8 @@ impl Outcome {
 }
 
 impl From<AnswerError> for Failure {
+    /// Returns a failure `AgentFailed` that no attempt repairs. The agent's own words go into `agent_said`, not into
+    /// the message.
     fn from(error: AnswerError) -> Self {
         let message = error.to_string();
         let agent_said = match error {
@@ -151,12 +155,14 @@ impl From<AnswerError> for Failure {
 }
 
 impl From<FinishReason> for Failure {
+    /// Returns a failure `AgentIncomplete` that no attempt repairs. Its message names the reason.
     fn from(reason: FinishReason) -> Self {
         Self::fatal(ErrorType::AgentIncomplete, format!("the agent stopped short: {reason}"))
     }
 }
 
 impl From<Interruption> for Failure {
+    /// Returns a failure `StreamInterrupted` that no attempt repairs, because the agent may have done its work.
     fn from(interruption: Interruption) -> Self {
         Self::fatal(ErrorType::StreamInterrupted, interruption.to_string())
     }
@@ -165,8 +171,8 @@ impl From<Interruption> for Failure {
 /// Bytes of an id beyond which it is no id.
 const MAX_ID: usize = 256;
 
-/// Returns true if a text that an agent calls an id looks like one. An agent could put anything into it, the prompt
-/// included, and ids are logged.
+/// Returns true if a text that an agent calls an id looks like one: it has 1 to 256 bytes, and only ASCII letters and
+/// digits and the characters `._:=/+-`. An agent could put anything into it, the prompt included, and ids are logged.
 pub fn is_plain_id(id: &str) -> bool {
     !id.is_empty()
         && id.len() <= MAX_ID

@@ -48,7 +48,8 @@ pub struct StartTime {
 }
 
 impl StartTime {
-    /// Returns the start at `millis` since 1970 of an execution whose record is kept for `record_life` from then on.
+    /// Returns the start at `millis` since 1970, as a number and as an RFC 3339 text. The ttl is the start's second
+    /// plus `record_life`, for which the record is kept.
     pub fn new(millis: i64, record_life: Duration) -> Self {
         let life = i64::try_from(record_life.as_secs()).unwrap_or(i64::MAX);
         Self { millis, at: clock::rfc3339(millis), ttl: (millis / 1000).saturating_add(life) }

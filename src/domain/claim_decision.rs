@@ -1,5 +1,7 @@
 //! The decision of an attempt that finds a row for its fire, or none, as a pure function of the row, the time and the
-//! attempt. The test below contains it as a table.
+//! attempt. The test below contains it as a table. A fire is one moment at which a trigger is due. It is run by an
+//! execution, whose row in the table says how far it is. An attempt is one invocation that works on it, and a lease
+//! says until when.
 
 use crate::domain::execution::{DetachedState, Lease, MAX_ATTEMPTS, Row, Status};
 
@@ -40,11 +42,25 @@ pub enum ClaimDecision {
     HandOver,
 }
 
-/// Decides what to do with the stored row, in the order of the test's table. A row whose ttl has passed counts as none,
-/// because DynamoDB deletes it late. Cancelling comes before claiming, because otherwise a cancelled execution would
-/// run. An execution is run again only if its last attempt was claimed with rerun, too: another attempt does not stop
-/// when its lease ends, so it may still be at work. The decision holds for this row only: the caller writes on the condition that it is unchanged, and decides
-/// again if it is not.
+/// Decides what an attempt does about the stored row. `now` is in milliseconds since 1970. The first line that applies
+/// decides:
+///
+/// - There is no row, or its ttl has passed: `Claim(1)`. DynamoDB deletes such a row late.
+/// - The row names `me.owner` as its owner, is running and was not handed over to an agent: `AlreadyOwned`.
+/// - The row is that of a running detached run and no invocation holds its lease: `Detached` if the agent's lease
+///   lasts. If it is over, or if the invocation's is and the agent has none: `Cancel` if that was requested, and
+///   otherwise `Overdue` for an agent's lease and `HandOver` for an invocation's.
+/// - It is completed, cancelled, skipped, or failed for good: `AlreadyEnded`.
+/// - It failed and may be retried: `Cancel` if that was requested, `Claim` with the next number while there are
+///   attempts left ([`MAX_ATTEMPTS`]), and otherwise `AlreadyEnded`.
+/// - It is running and its lease lasts: `Wait` for an attempt of the same Lambda request, and `Duplicate` for
+///   another's.
+/// - It is running and its lease is over: `Cancel` if that was requested. `Claim` with the next number if attempts are
+///   left and both this attempt and the last one were claimed with rerun. Otherwise `Interrupt`.
+///
+/// Cancelling comes before claiming, because otherwise a cancelled execution would run. Both attempts must have rerun:
+/// an attempt without it does not stop when its lease ends, so it may still be at work. The decision holds for this row
+/// only: the caller writes on the condition that it is unchanged, and decides again if it is not.
 pub fn decide_claim(row: Option<&Row>, now: i64, lease: Lease, me: Claimant<'_>) -> ClaimDecision {
     let Some(row) = row.filter(|row| row.ttl.is_none_or(|ttl| ttl > now / 1000)) else {
         return ClaimDecision::Claim(1);

@@ -1,5 +1,5 @@
-//! The decision of how to close an execution that no attempt will work on again, as a pure function of its row. The test
-//! below contains it as a table.
+//! The decision of how to close an execution that no attempt will work on again, as a pure function of its row. The
+//! test below contains it as a table.
 
 use crate::domain::execution::{DetachedState, Lease, Row, Status};
 
@@ -26,9 +26,19 @@ pub enum CloseAction {
     HandOver,
 }
 
-/// Decides how to close an execution, from its stored row. A row whose ttl has passed counts as none. An attempt that
-/// may be alive is never closed, and a cancellation that was requested comes before the failure. The decision holds for
-/// this row only, as that of [`decide_claim`] does.
+/// Decides how to close an execution that no attempt will work on again. `now` is in milliseconds since 1970. The first
+/// line that applies decides:
+///
+/// - There is no row, or its ttl has passed: `Create`.
+/// - The row is that of a running detached run and no invocation holds its lease: `Detached` if the agent's lease
+///   lasts. If it is over, or if the invocation's is and the agent has none: `Cancel` if that was requested, and
+///   otherwise `Overdue` for an agent's lease and `HandOver` for an invocation's.
+/// - It is running and its lease lasts: `Alive`.
+/// - It is completed, cancelled, skipped, or failed for good: `Nothing`.
+/// - Its cancellation was requested: `Cancel`.
+/// - It is running: `Interrupt`. It failed and may be retried: `Finalise`.
+///
+/// The decision holds for this row only, as that of [`decide_claim`] does.
 pub fn decide_close(row: Option<&Row>, now: i64, lease: Lease) -> CloseAction {
     let Some(row) = row.filter(|row| row.ttl.is_none_or(|ttl| ttl > now / 1000)) else {
         return CloseAction::Create;

@@ -51,8 +51,9 @@ pub struct Detachment {
 }
 
 impl Platform {
-    /// Returns the longest detached run on the platform, in seconds. AgentCore holds a background task for eight hours.
-    /// It gets ten minutes less, so that the run ends before its session does.
+    /// Returns the longest detached run on the platform, in seconds: 28,200 on AgentCore, and a day elsewhere.
+    /// AgentCore holds a background task for eight hours. It gets ten minutes less, so that the run ends before its
+    /// session does.
     /// <https://docs.aws.amazon.com/bedrock-agentcore/latest/devguide/bedrock-agentcore-limits.html>
     pub fn longest_detached_seconds(self) -> u32 {
         match self {
@@ -63,8 +64,10 @@ impl Platform {
 }
 
 impl Detached {
-    /// Reads the member `detached`, if there is one. A value that is not understood is a problem in `fields`, and
-    /// `None`. Without `firstReportSeconds` it is 300, or the whole time if that is less.
+    /// Reads the member `detached`. `timeoutSeconds` is required, from 1 to the platform's longest run.
+    /// `firstReportSeconds` is from 1 to that time, and by default 300, or the whole time if that is less. Returns
+    /// `None` if the member is absent or null. A value that is not understood, and a misspelt member, is a problem in
+    /// `fields`, and `None`.
     pub(crate) fn read(fields: &mut Fields<'_>, platform: Platform) -> Option<Self> {
         let is_object = fields.value(DETACHED)?.is_object();
         let members = fields.object(DETACHED);
@@ -104,17 +107,31 @@ impl Detached {
         json!({"timeoutSeconds": self.timeout_seconds, "firstReportSeconds": self.first_report_seconds})
     }
 
-    /// Returns what the claim of a run at `now` writes.
+    /// Returns what the claim of a run at `now` writes: the report key, the deadline `timeoutSeconds` after `now`, and
+    /// the time for the first report. The ways to stop short that are accepted are left to the caller.
     pub fn detachment(self, report_key: String, now: i64) -> Detachment {
         let deadline = now.saturating_add(millis(self.timeout_seconds));
         let first_report_seconds = self.first_report_seconds;
         Detachment { report_key, deadline, first_report_seconds, accept_finish_reasons: Vec::new() }
     }
 
-    /// Returns the delay of the look that is sent before the call: it comes when a first report is due.
+    /// Returns the ttl of what is kept beside the record of a run that is claimed at `now` or was before, in seconds since
+    /// 1970: `ttl`, or at least a day after the deadline.
+    pub(crate) fn ttl(self, ttl: i64, now: i64) -> i64 {
+        self.detachment(String::new(), now).ttl(ttl)
+    }
+
+    /// Returns the delay of the look that is sent before the call: the time for the first report, but at most SQS's
+    /// longest delay.
     pub fn first_look(self) -> Duration {
         Duration::from_secs(self.first_report_seconds.into()).min(LONGEST_DELAY)
     }
+}
+
+/// Returns the ttl of what must be there until any run that starts at `now` has ended, in seconds since 1970: `ttl`, or a
+/// day after the last moment of the longest detached run.
+pub(crate) fn ttl_of_longest(ttl: i64, now: i64) -> i64 {
+    ttl.max((now / 1000).saturating_add(i64::from(Platform::Other.longest_detached_seconds()) + KEPT_AFTER_DEADLINE))
 }
 
 impl Detachment {
@@ -124,25 +141,27 @@ impl Detachment {
     }
 }
 
+/// Returns seconds in milliseconds.
 fn millis(seconds: u32) -> i64 {
     i64::from(seconds) * 1000
 }
 
-/// Returns the end of the lease of an agent that was heard at `heard`. A heartbeat that was never promised is never
-/// demanded: the lease then lasts until the deadline.
+/// Returns the end of the lease of an agent that was heard at `heard`: three of its heartbeats later, but at most the
+/// deadline. A heartbeat that was never promised is never demanded: the lease then lasts until the deadline.
 pub fn lease_after(heard: i64, heartbeat_seconds: Option<u32>, deadline: i64) -> i64 {
     heartbeat_seconds.map_or(deadline, |seconds| {
         heard.saturating_add(HEARTBEATS_PER_LEASE.saturating_mul(millis(seconds))).min(deadline)
     })
 }
 
-/// Returns the end of the lease of an agent whose acknowledgement was lost, from `now` on.
+/// Returns the end of the lease of an agent whose acknowledgement was lost: `first_report_seconds` after `now`, but at
+/// most the deadline.
 pub fn lease_of_unacknowledged(now: i64, first_report_seconds: u32, deadline: i64) -> i64 {
     now.saturating_add(millis(first_report_seconds)).min(deadline)
 }
 
-/// Returns the delay of the next look at a lease that counts as over after `over_at`: as long as SQS can, and at least a
-/// second.
+/// Returns the delay of the next look at a lease that counts as over after `over_at`: the next whole second after the
+/// time that is left, at least one second, and at most SQS's longest delay.
 pub fn look_delay(over_at: i64, now: i64) -> Duration {
     let left = u64::try_from(over_at.saturating_sub(now)).unwrap_or_default();
     // A whole second, because SQS knows no parts of one, and the next one, because a lease lives to its last moment.
@@ -221,5 +240,7 @@ mod tests {
             (detachment.deadline, detachment.ttl(86_400), detachment.ttl(999_999)),
             (86_400_000, 172_800, 999_999)
         );
+        assert_eq!((detached.ttl(86_400, 5_000), detached.ttl(999_999, 5_000)), (172_805, 999_999));
+        assert_eq!((ttl_of_longest(86_400, 5_000), ttl_of_longest(999_999, 5_000)), (172_805, 999_999));
     }
 }

@@ -26,8 +26,8 @@ pub enum Detour {
     Skipped,
     /// The trigger item is invalid.
     InvalidTrigger,
-    /// No subscribed trigger is due, or not the one that is addressed, though an earlier attempt may have run it in place:
-    /// it is deleted, filters the event out, or waits for a threshold.
+    /// No subscribed trigger is due, or not the one that is addressed, though an earlier attempt may have run it in
+    /// place: it is deleted, filters the event out, or waits for a threshold.
     NothingDue,
     /// Several triggers are due by now, or another one, though an earlier attempt ran one in place.
     HandedOn,
@@ -46,7 +46,7 @@ pub enum Detour {
 }
 
 impl Detour {
-    /// Returns the name as log lines hold it.
+    /// Returns the variant's name as log lines hold it, in lower case with hyphens, such as `too-little-time`.
     pub fn as_str(self) -> &'static str {
         self.into()
     }

@@ -18,8 +18,9 @@ use crate::{
     json::lenient,
 };
 
-/// A short description of what runs. It shows whether two executions did the same, without their prompts. The claim writes
-/// it. The first heartbeat writes it again if the trigger item says something else, and the end writes it with the rest.
+/// A short description of what runs. It shows whether two executions did the same, without their prompts. The claim
+/// writes it. The first heartbeat writes it again if the trigger item says something else, and the end writes it with
+/// the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     /// The SHA-256 hash of the kept input (the agent's prompt and settings), in hexadecimal.
@@ -41,9 +42,9 @@ pub(crate) const INPUT_PROTOCOL: &str = "agentProtocol";
 
 impl Snapshot {
     /// Reads the description of a run from the JSON text of the input that it kept. The hash is that of the text as it
-    /// stands. The protocol is `None` if the input names none. Both versions are `None` and `agent_definition_changed` is
-    /// false, because the input does not hold them. Returns `None` if the text is not JSON, has more than 256 levels, or has
-    /// no `agentId` that is a string. Nothing else in it is checked.
+    /// stands. The protocol is `None` if the input names none. Both versions are `None` and `agent_definition_changed`
+    /// is false, because the input does not hold them. Returns `None` if the text is not JSON, has more than 256
+    /// levels, or has no `agentId` that is a string. Nothing else in it is checked.
     pub fn of_input(detail: &str) -> Option<Self> {
         let input: Value = lenient::parse(detail).ok()?;
         let text = |name: &str| input.get(name)?.as_str().map(str::to_owned);
@@ -58,7 +59,7 @@ impl Snapshot {
     }
 }
 
-/// Returns the SHA-256 hash of an input's text, in hexadecimal.
+/// Returns the SHA-256 hash of an input's JSON text, as 64 hexadecimal digits in lower case.
 pub(crate) fn hash_of(detail: &str) -> String {
     let mut hash = String::with_capacity(64);
     for byte in Sha256::digest(detail) {
@@ -97,9 +98,27 @@ pub enum SkipReason {
 }
 
 impl SkipReason {
-    /// Returns the name as records hold it.
+    /// Returns the name as records hold it: that of the variant.
     pub fn as_str(self) -> &'static str {
         self.into()
+    }
+}
+
+/// The executions of the trigger that were alive when a fire was not run because of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overlapping {
+    /// One of them: the newest, or the one that holds the run lock.
+    pub execution_id: String,
+    /// Their number, if the trigger's policy names the number that may run at once.
+    pub limit: Option<u32>,
+}
+
+impl Overlapping {
+    /// Returns the words that stand behind the reason of a skip, such as `, 3 of 3 run`, or an empty text if no limit
+    /// is named.
+    pub fn suffix(overlapping: Option<&Self>) -> String {
+        let limit = overlapping.and_then(|overlapping| overlapping.limit);
+        limit.map_or_else(String::new, |limit| format!(", {limit} of {limit} run"))
     }
 }
 
@@ -112,8 +131,8 @@ pub struct Ending {
     pub completed_at: String,
     /// The reason, if it was skipped.
     pub skip_reason: Option<SkipReason>,
-    /// The execution that stood in the way, if this one was skipped because of it.
-    pub overlaps: Option<String>,
+    /// What stood in the way, if this one was skipped because of it.
+    pub overlaps: Option<Overlapping>,
     /// A description of what ran.
     pub snapshot: Option<Snapshot>,
     /// The failure, if it failed. It says whether another attempt may claim the execution.
@@ -142,13 +161,14 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// Returns the ending of a fire that is deliberately not run. `now` is in milliseconds since 1970.
+    /// Returns the ending of a fire that is deliberately not run, with the status `skipped` and its reason. `now` is in
+    /// milliseconds since 1970. All else is absent.
     pub fn skipped(now: i64, reason: SkipReason) -> Self {
         Self { skip_reason: Some(reason), ..Self::new(Status::Skipped, now, None) }
     }
 
-    /// Returns an ending at `now`, in milliseconds since 1970. All members but these three are absent: the caller adds
-    /// those that it knows.
+    /// Returns an ending at `now`, in milliseconds since 1970, with `completed_at` as RFC 3339. All other members are
+    /// absent: the caller adds those that it knows.
     pub fn new(status: Status, now: i64, failure: Option<Failure>) -> Self {
         Self {
             status,
@@ -170,12 +190,13 @@ impl Ending {
         }
     }
 
-    /// Returns the tokens of all attempts, as far as they are known, or `None` if none is known.
+    /// Returns the tokens of all attempts: those of the earlier ones and those that this answer reported. What is
+    /// unknown counts as nothing. Returns `None` if both are unknown.
     pub fn usage(&self) -> Option<Usage> {
         sum(self.usage_before, self.reported.and_then(|reported| reported.progress.usage))
     }
 
-    /// Returns the name of the failure's type, if the attempt failed.
+    /// Returns the name of the failure's type, or `None` if there is no failure.
     pub fn error_type(&self) -> Option<&'static str> {
         self.failure.as_ref().map(|failure| failure.error_type.as_str())
     }

@@ -8,11 +8,11 @@ use crate::domain::request_format::RequestFormat;
 /// The beginning of the path of an AgentCore runtime whose ARN is percent-encoded.
 const RUNTIME_PATH: &str = "/runtimes/arn%3A";
 
-/// Parses a URL to which a secret may be sent: https, or http on this machine, without a user name or password. Its
-/// path, query and fragment are not checked.
+/// Parses a URL to which a secret may be sent: https to any host, or http to `localhost` or a loopback address. It must
+/// have no user name and no password. Its path, query and fragment are not checked.
 ///
 /// # Errors
-/// Says what is wrong, without the text itself, which may hold a password.
+/// The error says what is wrong, without the text itself, which may hold a password.
 pub(crate) fn web_url(text: &str) -> Result<Url, &'static str> {
     let url = Url::parse(text).map_err(|_| "is not a URL: it must look like https://host/path")?;
     let host = url.host_str().unwrap_or_default();
@@ -41,7 +41,7 @@ pub(crate) fn web_url(text: &str) -> Result<Url, &'static str> {
 /// used. A query is kept.
 ///
 /// # Errors
-/// Says what is wrong with the address.
+/// The error says what is wrong with the address.
 pub(crate) fn agent_url(address: &str, format: RequestFormat, agentcore: Option<&Url>) -> Result<Url, &'static str> {
     let mut url = match address.strip_prefix("arn:") {
         Some(_) => runtime_url(address, agentcore)?,
@@ -68,7 +68,7 @@ pub(crate) fn agent_url(address: &str, format: RequestFormat, agentcore: Option<
 /// <https://docs.aws.amazon.com/bedrock-agentcore/latest/APIReference/API_InvokeAgentRuntime.html>
 ///
 /// # Errors
-/// Says what an ARN of a runtime looks like.
+/// The error says what an ARN of a runtime looks like.
 fn runtime_url(arn: &str, agentcore: Option<&Url>) -> Result<Url, &'static str> {
     const FORM: &str =
         "is no ARN of an AgentCore runtime: arn:aws:bedrock-agentcore:{region}:{account}:runtime/{id} is expected";
@@ -96,11 +96,12 @@ fn runtime_url(arn: &str, agentcore: Option<&Url>) -> Result<Url, &'static str> 
     Ok(url)
 }
 
-/// Percent-encodes an ARN for a path. Its form has no other characters that need it.
+/// Returns an ARN with its `:` and `/` percent-encoded, for a path. Its form has no other characters that need it.
 fn encoded(arn: &str) -> String {
     arn.replace(':', "%3A").replace('/', "%2F")
 }
 
+/// Returns true if a path begins as that of an AgentCore runtime, with its ARN percent-encoded.
 fn is_runtime(path: &str) -> bool {
     path.starts_with(RUNTIME_PATH)
 }
@@ -115,12 +116,14 @@ pub(crate) fn is_agentcore(url: &Url) -> bool {
     amazon.iter().any(|suffix| host.ends_with(suffix)) && host.split('.').any(is_agentcore_label)
 }
 
+/// Returns true if a label of a host's name is AgentCore's, with or without `-fips`.
 fn is_agentcore_label(label: &str) -> bool {
     matches!(label, "bedrock-agentcore" | "bedrock-agentcore-fips")
 }
 
-/// Returns the region that AgentCore's host names, or for any other host the runtime's ARN in the path. `None` if
-/// neither does: the caller then uses its own.
+/// Returns the region of an AgentCore address. If the host is AgentCore's own, this is the label after AgentCore's. For
+/// any other host it is the region of the runtime's ARN in the path. Returns `None` if neither names one: the caller
+/// then uses its own.
 pub(crate) fn region_of(url: &Url) -> Option<&str> {
     if is_agentcore(url) {
         return url.host_str()?.split('.').skip_while(|label| !is_agentcore_label(label)).nth(1);

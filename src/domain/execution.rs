@@ -32,12 +32,12 @@ pub enum Status {
 }
 
 impl Status {
-    /// Returns the word as records hold it.
+    /// Returns the word as records hold it: the variant's name in lower case.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 
-    /// Returns the status that a record names, or `None` if this version does not know it.
+    /// Returns the status that a record names, or `None` if this version does not know the word.
     pub fn from_name(name: &str) -> Option<Self> {
         name.parse().ok()
     }
@@ -99,27 +99,35 @@ pub struct Row {
     pub heartbeat_seconds: Option<u32>,
     /// True if the lease passed to the agent without its acknowledgement.
     pub ack_lost: Option<bool>,
+    /// The time of the end, RFC 3339.
+    pub completed_at: Option<String>,
     /// The status of a report that came too late.
     pub late_report: Option<String>,
     /// The ways to stop short that count as completed, joined by commas.
     pub accept_finish_reasons: Option<String>,
     /// True if the run holds its trigger's run lock until it ends.
     pub has_run_lock: Option<bool>,
+    /// The slot of the run lock that it holds, if it is not slot 0.
+    pub run_slot: Option<u32>,
 }
 
 impl Row {
-    /// Returns the input and output tokens that all attempts used, as far as the agent reported them.
+    /// Returns the input and output tokens that all attempts used, as far as the agent reported them. They are 0 if it
+    /// reported none.
     pub fn tokens(&self) -> u64 {
         self.usage.map_or(0, Usage::tokens)
     }
 
-    /// Returns true if the row's ttl has passed at `now`. DynamoDB deletes such a row late, and it counts as absent.
+    /// Returns true if the row's ttl has passed at `now`, in milliseconds since 1970. DynamoDB deletes such a row late,
+    /// so it counts as absent. A row without a ttl never expires.
     pub fn is_expired(&self, now: i64) -> bool {
         self.ttl.is_some_and(|ttl| ttl <= now / 1000)
     }
 
-    /// Returns the state of a detached run, or `None` if the row is no running one of such a run, or an invocation holds
-    /// its lease.
+    /// Returns the state of a running detached run whose lease no living invocation holds. If the agent has the lease,
+    /// it is `AtWork` or, once that is over, `Overdue`. If an invocation had the lease last and it is over, it is
+    /// `Unacknowledged`. Returns `None` if an invocation's lease lasts, if the row is not running, or if it has no
+    /// report key, which only a detached run has.
     pub fn detached_state(&self, now: i64, lease: Lease) -> Option<DetachedState> {
         if self.status != Status::Running || self.report_key.is_none() {
             return None;
@@ -132,7 +140,14 @@ impl Row {
         }
     }
 
-    /// Returns true if the run counts as completed if its agent stops short for `reason`.
+    /// Returns the slot of its trigger's run lock that the run holds until it ends, or `None` if it holds none. A row
+    /// that names no slot holds slot 0.
+    pub fn held_slot(&self) -> Option<u32> {
+        self.has_run_lock.filter(|has| *has).map(|_| self.run_slot.unwrap_or(0))
+    }
+
+    /// Returns true if the row's `accept_finish_reasons` name `reason`, so that a run whose agent stops short for it
+    /// counts as completed. A row without them accepts none.
     pub fn accepts(&self, reason: FinishReason) -> bool {
         let accepted = self.accept_finish_reasons.as_deref().unwrap_or_default();
         accepted.split(',').any(|accepted| accepted == reason.as_str())
@@ -164,43 +179,44 @@ pub struct Holder<'a> {
 pub struct Lease(pub Duration);
 
 impl Lease {
-    /// Returns the interval at which the owner extends the lease. It is a third of the lease, so that one lost
-    /// heartbeat does no harm.
+    /// Returns the interval at which the owner extends the lease: a third of it, so that one lost heartbeat does no
+    /// harm.
     pub fn heartbeat(self) -> Duration {
         self.0 / 3
     }
 
-    /// Returns the difference between two clocks that is tolerated.
+    /// Returns the difference between two machines' clocks that is tolerated: a sixth of the lease.
     pub fn skew(self) -> Duration {
         self.0 / 6
     }
 
-    /// Returns the end of a lease that is taken at `now`.
+    /// Returns the end of a lease that is taken at `now`: its whole duration later.
     pub fn until(self, now: i64) -> i64 {
         now.saturating_add(millis(self.0))
     }
 
-    /// Returns true if the owner of a lease that ends at `lease_until` may send a request to the agent. Half of the
-    /// lease must be left. Otherwise it could end, and another attempt could own the execution, before the agent has
-    /// the request.
+    /// Returns true if the owner of a lease that ends at `lease_until` may send a request to the agent at `now`: at
+    /// least half of a lease's duration must be left. Otherwise it could end, and another attempt could own the
+    /// execution, before the agent has the request.
     pub fn may_call(self, lease_until: i64, now: i64) -> bool {
         lease_until.saturating_sub(now) >= millis(self.0 / 2)
     }
 
-    /// Returns true if an owner that cannot extend its lease must stop. It must if another attempt may call the agent
-    /// once the lease is over, which is the case with rerun. Without rerun no other attempt calls the agent, and
-    /// fencing keeps two attempts from writing.
+    /// Returns true if an owner that cannot extend its lease must stop at `now`: the lease is over, and another attempt
+    /// may call the agent then, which is so with rerun. Without rerun no other attempt calls the agent, and the
+    /// conditions of the writes keep two attempts from recording an end.
     pub fn must_stop(lease_until: i64, now: i64, another_may_call: bool) -> bool {
         another_may_call && now >= lease_until
     }
 
-    /// Returns true if an attempt whose lease ends at `lease_until` may still be at work, by a clock that differs as
-    /// much as is tolerated. One without a lease is not.
+    /// Returns true if an attempt whose lease ends at `lease_until` may still be at work at `now`: until the lease's
+    /// end plus [`Lease::skew`], that moment included. An attempt without a lease is not alive.
     pub fn is_alive(self, lease_until: Option<i64>, now: i64) -> bool {
         lease_until.is_some_and(|until| now <= until.saturating_add(millis(self.skew())))
     }
 }
 
+/// Returns a duration in milliseconds. One that does not fit becomes the largest number.
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
@@ -216,19 +232,20 @@ pub enum DetachedState {
     Unacknowledged,
 }
 
-/// Returns true if a failure of the attempt with this number is recorded as retryable: the last attempt's never is.
+/// Returns true if the failure of the attempt with this number is recorded as retryable: it is `retryable` itself, and
+/// the attempt is not the last ([`MAX_ATTEMPTS`]).
 pub fn is_retryable(retryable: bool, attempt: u32) -> bool {
     retryable && attempt < MAX_ATTEMPTS
 }
 
-/// Returns true if `owner` still owns the running execution.
+/// Returns true if there is a row, it is running, and `owner` is its owner.
 pub fn is_held(row: Option<&Row>, owner: &str) -> bool {
     row.is_some_and(|row| row.owner.as_deref() == Some(owner) && row.status == Status::Running)
 }
 
-/// Returns true if the row that refused an owner's final write is the result of that same write, whose answer was lost.
-/// The owner and the status alone do not show this: another attempt that finds the owner dead writes `failed` and
-/// leaves the owner's id in the row.
+/// Returns true if the row that refused an owner's final write is the result of that same write, whose answer was lost:
+/// it has the owner, the status and the type of the failure that were written. The owner and the status alone do not
+/// show this: another attempt that finds the owner dead writes `failed` and leaves the owner's id in the row.
 pub fn is_own_finish(row: Option<&Row>, owner: &str, status: Status, error_type: Option<&str>) -> bool {
     row.is_some_and(|row| {
         row.owner.as_deref() == Some(owner) && row.status == status && row.error_type.as_deref() == error_type
@@ -303,6 +320,20 @@ mod tests {
         let interrupted = Row { owner: Some("me".into()), error_type: Some("Interrupted".into()), ..failed(false, 1) };
         assert!(is_own_finish(Some(&interrupted), "me", Status::Failed, Some("Interrupted")));
         assert!(!is_own_finish(Some(&interrupted), "me", Status::Failed, Some("AgentUnavailable")));
+    }
+
+    #[test]
+    fn a_run_that_names_no_slot_holds_the_first() {
+        for (has_run_lock, run_slot, held) in [
+            (None, None, None),
+            (Some(false), None, None),
+            (None, Some(2), None),
+            (Some(true), None, Some(0)),
+            (Some(true), Some(2), Some(2)),
+        ] {
+            let row = Row { has_run_lock, run_slot, ..Row::default() };
+            assert_eq!(row.held_slot(), held, "{has_run_lock:?}, {run_slot:?}");
+        }
     }
 
     #[test]

@@ -58,12 +58,12 @@ pub enum ErrorType {
 }
 
 impl ErrorType {
-    /// Returns the name as records and results hold it.
+    /// Returns the name as records and results hold it: that of the variant.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 
-    /// Returns the type that a record names, or `None` if this version does not know it.
+    /// Returns the type that a record names, or `None` if this version does not know the name.
     pub fn from_name(name: &str) -> Option<Self> {
         name.parse().ok()
     }
@@ -87,7 +87,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Returns a failure that another attempt would not repair, or must not try to.
+    /// Returns a failure that is not retryable, because another attempt would not repair it or must not try to. It
+    /// names no trigger and no execution, and has no words of the agent.
     pub fn fatal(error_type: ErrorType, message: impl Into<String>) -> Self {
         Self {
             error_type,
@@ -99,18 +100,21 @@ impl Failure {
         }
     }
 
-    /// Returns a failure that happened before the agent was called, so that another attempt may run.
+    /// Returns a failure like [`Failure::fatal`] that is retryable: it happened before the agent was called, so another
+    /// attempt may run.
     pub fn retryable(error_type: ErrorType, message: impl Into<String>) -> Self {
         Self { retryable: true, ..Self::fatal(error_type, message) }
     }
 
-    /// Returns the failure that a failed row describes, as it was returned before: never retryable, and without the
-    /// agent's own words.
+    /// Returns the failure that a failed row describes, as [`Failure::from_record`] reads its type and its text. It is
+    /// never retryable and has none of the agent's own words.
     pub fn of_row(row: &Row) -> Self {
         Self::from_record(row.error_type.as_deref().unwrap_or_default(), row.error.as_deref().unwrap_or_default())
     }
 
-    /// Returns the failure of the row's last attempt, which either failed or died. It keeps the agent's own words.
+    /// Returns the failure of the row's last attempt. For a row that is running, this attempt died, and the failure is
+    /// [`Failure::interrupted`]. Otherwise it is that of [`Failure::of_row`] with the agent's own words, which follow
+    /// the first line of the row's text.
     pub fn of_last_attempt(row: &Row) -> Self {
         if row.status == Status::Running {
             return Self::interrupted(row);
@@ -119,20 +123,22 @@ impl Failure {
         Self { agent_said: said.map(|(_, said)| said.to_owned()), ..Self::of_row(row) }
     }
 
-    /// Returns the failure of an attempt that died.
+    /// Returns the failure of an attempt that died: `Interrupted`, not retryable. Its message has the row's number of
+    /// the attempt, or 1 if the row has none.
     pub fn interrupted(row: &Row) -> Self {
         let attempt = row.attempt.unwrap_or(1);
         Self::fatal(ErrorType::Interrupted, format!("attempt {attempt} died and may have called the agent"))
     }
 
-    /// Returns the failure of an attempt that lost its lease.
+    /// Returns the failure of an attempt that lost its lease: `LeaseLost`, not retryable.
     pub fn lease_lost() -> Self {
         let message = "lease lost: another attempt owns this execution, or another execution holds its trigger's lock";
         Self::fatal(ErrorType::LeaseLost, message)
     }
 
-    /// Returns the failure of a detached run whose agent was silent for too long. It does not say that the agent failed,
-    /// because nobody knows.
+    /// Returns the failure `ReportOverdue` of a detached run whose agent was silent for too long. Its message says
+    /// which report was missing: the first one after a lost acknowledgement, a heartbeat, or the one that had to come
+    /// before the deadline. It does not say that the agent failed, because nobody knows.
     pub fn overdue(row: &Row) -> Self {
         let silence = match (row.ack_lost, row.heartbeat_seconds) {
             (Some(true), _) => {
@@ -144,8 +150,8 @@ impl Failure {
         Self::fatal(ErrorType::ReportOverdue, silence)
     }
 
-    /// Returns the `error` text of the record: the message, followed by the agent's words on lines of their own, cut to
-    /// 1 KiB together.
+    /// Returns the `error` text of the record: the message, then on the lines after it the agent's words, if there are
+    /// any. Both together are cut to 1 KiB.
     pub fn record_text(&self) -> String {
         let mut text = self.message.clone();
         if let Some(said) = self.agent_said.as_deref().filter(|said| !said.is_empty()) {
@@ -155,9 +161,9 @@ impl Failure {
         redact::cut(&text, ERROR_LIMIT).to_owned()
     }
 
-    /// Returns the failure that a record describes. Only the text's first line is the message, so that a duplicate
-    /// delivery returns what the run returned, and none of the agent's words. A type that this version does not know
-    /// becomes `Internal`. It is never retryable.
+    /// Returns the failure that a record describes by its `errorType` and its `error` text. Only the text's first line
+    /// is the message, so that a duplicate delivery returns what the run returned, and none of the agent's words. A
+    /// type that this version does not know becomes `Internal`. The failure is never retryable.
     pub fn from_record(error_type: &str, text: &str) -> Self {
         let message = text.lines().next().unwrap_or_default();
         Self::fatal(ErrorType::from_name(error_type).unwrap_or(ErrorType::Internal), message)
@@ -166,6 +172,7 @@ impl Failure {
 
 /// Leaves out the agent's words, so that no log line that prints a failure holds them.
 impl fmt::Debug for Failure {
+    /// Writes the type and the message.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.error_type, self.message)
     }

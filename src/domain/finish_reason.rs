@@ -47,7 +47,7 @@ impl FinishReason {
         Self::Pause,
     ];
 
-    /// Returns the name as records and settings hold it.
+    /// Returns the name as records and settings hold it, in lower case with underscores.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::MaxTokens => "max_tokens",
@@ -64,7 +64,8 @@ impl FinishReason {
         }
     }
 
-    /// Returns the reason of this name, as records and settings spell it.
+    /// Returns the reason whose name, as [`FinishReason::as_str`] spells it, is exactly `name`. Returns `None` for any
+    /// other text.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == name)
     }
@@ -75,15 +76,16 @@ impl FinishReason {
         !matches!(self, Self::Working | Self::InputRequired | Self::AuthRequired | Self::Interrupt)
     }
 
-    /// Returns true if the run waits for a person. Only further answer takes such a word back. No other word does.
+    /// Returns true if the run waits for a person, by an interrupt or for input or an authorisation. If an agent has
+    /// said so, only further answer takes it back. Any other word does not.
     pub fn waits(self) -> bool {
         matches!(self, Self::Interrupt | Self::InputRequired | Self::AuthRequired)
     }
 
-    /// Returns the reason that an agent's stop reason or state stands for, or `None` for the words of a run that
+    /// Returns the reason that an agent's stop reason or state stands for. Returns `None` for the words of a run that
     /// finished and for unknown words. Each SDK spells the words in its own way, so case, `_`, `-`, spaces and a
-    /// `TASK_STATE_` before the word do not matter. Every other word that begins or ends with `limit`, or begins with
-    /// `max`, is a limit.
+    /// `TASK_STATE_` before the word do not matter. Timeouts and budgets are limits. So is every word that is not
+    /// listed and begins or ends with `limit`, or begins with `max`.
     pub fn from_wire(word: &str) -> Option<Self> {
         let word: String =
             word.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase).collect();
@@ -112,14 +114,15 @@ impl FinishReason {
 }
 
 impl fmt::Display for FinishReason {
+    /// Writes the name, as [`FinishReason::as_str`] returns it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-/// Reads `acceptFinishReasons`. `None` if it is absent, which leaves the decision to the agent's definition; an empty
-/// list accepts nothing. A word that is unknown or cannot be accepted is a problem and is left out, and a repeated one
-/// counts once.
+/// Reads `acceptFinishReasons`, an array of reasons' names. Returns `None` if it is absent or null, which leaves the
+/// decision to the agent's definition, and for a value that is no array, which is a problem. An empty list accepts
+/// nothing. An element that is unknown or cannot be accepted is a problem and is left out. A repeated one counts once.
 pub(crate) fn accept_finish_reasons(fields: &mut Fields<'_>) -> Option<Vec<FinishReason>> {
     const NAME: &str = "acceptFinishReasons";
     let words = fields.texts(NAME)?;

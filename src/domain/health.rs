@@ -23,7 +23,7 @@ pub enum State {
 }
 
 impl State {
-    /// Returns the word as trigger items hold it.
+    /// Returns the word as trigger items hold it: `ok`, `failing` or `paused`.
     pub(crate) fn as_str(self) -> &'static str {
         self.into()
     }
@@ -52,8 +52,9 @@ pub struct Change {
 }
 
 impl Health {
-    /// Reads the health of a trigger item. A value that is not understood counts as absent and is no problem, because
-    /// these attributes are the function's own. Its stored value is still part of the condition of a later write.
+    /// Reads the health of a trigger item from its members `health`, `failures` and `enabled`. A value that is not
+    /// understood counts as absent and is no problem, because these attributes are the function's own. Its stored value
+    /// is still part of the condition of a later write.
     pub(crate) fn read(item: &Map<String, Value>) -> Self {
         let mut fields = Fields::new("$", item);
         Self {
@@ -64,11 +65,17 @@ impl Health {
         }
     }
 
-    /// Returns the change that one more final result makes, or `None` if nothing changes. A success changes nothing if
-    /// the trigger is well. No result changes a paused trigger that is still switched off. A trigger that is switched
-    /// on is paused once it has failed `pause_after_failures` times in a row; 0 never pauses. After a pause, once a
-    /// person has switched the trigger on again, the count begins at 1, and this first failure never pauses. The caller
-    /// writes the change on the condition that the health is still as it was read.
+    /// Returns the change that one more final result makes, or `None` if nothing changes:
+    ///
+    /// - No result changes a paused trigger that is still switched off: its run began before the pause.
+    /// - A success sets the state `ok` and the count 0, or changes nothing if they are so already.
+    /// - A failure adds 1 to the count and sets `failing`. If the trigger is switched on and the count has reached
+    ///   `pause_after_failures`, it is `paused` instead and must be switched off. 0 never pauses.
+    /// - The first failure after a pause, once a person has switched the trigger on again, sets the count to 1 and
+    ///   never pauses.
+    ///
+    /// A trigger counts as switched on unless `enabled` is false. The caller writes the change on the condition that
+    /// the health is still as it was read.
     pub(crate) fn after(&self, is_success: bool, pause_after_failures: u32) -> Option<Change> {
         let is_enabled = self.enabled != Some(false);
         let was_paused = self.state == Some(State::Paused);

@@ -24,42 +24,49 @@ macro_rules! id {
         impl Deref for $name {
             type Target = str;
 
+            /// Returns the id as a text.
             fn deref(&self) -> &str {
                 &self.0
             }
         }
 
         impl AsRef<str> for $name {
+            /// Returns the id as a text.
             fn as_ref(&self) -> &str {
                 &self.0
             }
         }
 
         impl fmt::Display for $name {
+            /// Writes the id as it is.
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
             }
         }
 
         impl From<String> for $name {
+            /// Takes a text for an id. Nothing is checked.
             fn from(id: String) -> Self {
                 Self(id)
             }
         }
 
         impl From<&str> for $name {
+            /// Takes a text for an id. Nothing is checked.
             fn from(id: &str) -> Self {
                 Self(id.to_owned())
             }
         }
 
         impl From<$name> for String {
+            /// Returns the id as a text.
             fn from(id: $name) -> Self {
                 id.0
             }
         }
 
         impl From<&$name> for String {
+            /// Returns the id as a text.
             fn from(id: &$name) -> Self {
                 id.0.clone()
             }

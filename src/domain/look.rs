@@ -12,10 +12,8 @@ pub enum Purpose {
     Timer,
     /// End the run, because somebody asked for its end and the agent had time to stop.
     Cancel,
-    /// Stop the agent's session, because the run has ended.
-    Stop,
-    /// Count the end in the metrics, because the endpoint that recorded it has none of the function's.
-    Count,
+    /// Do what is left to do after the run's end: count it, and stop the agent's session.
+    End,
 }
 
 /// A look at an execution. It names an attempt by its report key, so that a look of an earlier attempt, or one that
@@ -35,6 +33,10 @@ pub struct Look {
     /// The number of looks in a row that failed before this one.
     #[serde(default)]
     pub tries: u32,
+    /// The time of the end that an [`Purpose::End`] counts, as its record has it. The look is sent before that end is
+    /// written. If another end was written instead, its own look counts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts_end_at: Option<String>,
 }
 
 /// The message that carries a look.
@@ -45,13 +47,13 @@ struct Message<L> {
 }
 
 impl Look {
-    /// Returns the look as the text of a message.
+    /// Returns the look as the text of a message: a JSON object with the look under `_look`.
     pub fn to_message(&self) -> String {
         // A map of texts can always be written.
         serde_json::to_string(&Message { look: self }).unwrap_or_default()
     }
 
-    /// Reads a message. Returns `None` if it is no look.
+    /// Reads the text of a message. Returns `None` if it is no look, or one that is not understood.
     pub fn read(message: &str) -> Option<Self> {
         // Most messages are no looks, and are not parsed twice.
         if !message.contains("\"_look\"") {
@@ -67,13 +69,14 @@ mod tests {
 
     #[test]
     fn a_look_reads_back_as_it_was_sent() {
-        for purpose in [Purpose::Timer, Purpose::Cancel, Purpose::Stop, Purpose::Count] {
+        for purpose in [Purpose::Timer, Purpose::Cancel, Purpose::End] {
             let look = Look {
                 trigger_id: "t\"1".to_owned(),
                 execution_id: "e".to_owned(),
                 report_key: "k".to_owned(),
                 purpose,
                 tries: 2,
+                counts_end_at: (purpose == Purpose::End).then(|| "2026-01-31T07:00:00.000Z".to_owned()),
             };
             assert_eq!(Look::read(&look.to_message()), Some(look));
         }

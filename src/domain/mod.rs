@@ -3,6 +3,7 @@
 pub mod agent_auth;
 pub mod agent_definition;
 pub mod agent_profile;
+pub mod agent_report;
 pub mod agent_template;
 pub mod answer;
 pub mod attempt;

@@ -18,7 +18,7 @@ impl Platform {
         if is_agentcore { Self::AgentCore } else { Self::Other }
     }
 
-    /// Returns the least number of characters of a session id.
+    /// Returns the least number of characters of a session id: 33 on AgentCore, and 1 elsewhere.
     pub fn shortest_session_id(self) -> usize {
         match self {
             Self::AgentCore => AGENTCORE_SHORTEST_SESSION_ID,

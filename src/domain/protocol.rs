@@ -91,18 +91,19 @@ impl Protocol {
         }
     }
 
-    /// Returns the protocol of this name.
+    /// Returns the protocol whose name is exactly `name`, or `None` if there is none.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|protocol| protocol.as_str() == name)
     }
 
-    /// Returns true if an agent's settings may name the protocol.
+    /// Returns true if an agent's settings may name the protocol: it is a form in which requests are sent. The others
+    /// are only recognised in answers.
     pub fn is_setting(self) -> bool {
         matches!(self, Self::Invocations | Self::Custom) || self.is_set_for_answers()
     }
 
-    /// Returns true if a setting of this name decides how the answer is read. For the other settings, the answer is
-    /// recognised by what it holds. A protocol that only answers have is never a setting.
+    /// Returns true if a setting of this name also decides how the answer is read. It is false for `invocations` and
+    /// `custom`, whose answers are recognised by what they hold, and for every protocol that is no setting.
     pub fn is_set_for_answers(self) -> bool {
         matches!(
             self,
@@ -112,6 +113,7 @@ impl Protocol {
 }
 
 impl fmt::Display for Protocol {
+    /// Writes the name, as [`Protocol::as_str`] returns it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

@@ -1,143 +1,26 @@
-//! Reports of detached runs: what an agent says about its run, and the decision that the report and the stored row lead
-//! to (docs/long-runs.md). An agent proves by its token that it may report: the row holds the token's hash.
+//! Reports of detached runs: the decision that an agent's report and the stored row lead to (docs/long-runs.md). An agent
+//! proves by its token that it may report: the row holds the token's hash.
 
 use std::fmt::Write as _;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
     clock,
     domain::{
-        answer::Output,
+        agent_report::{AgentReport, ReportStatus},
         detached::lease_after,
         ending::Ending,
         execution::{Row, Status},
         failure::{ErrorType, Failure},
-        finish_reason::FinishReason,
-        ids::{ExecutionId, TriggerId},
-        usage::Usage,
+        usage::so_far,
     },
-    json::{
-        fields::{Fields, kind},
-        lenient,
-    },
-    redact::cut,
 };
 
-/// The longest output of a record, in bytes.
-const MAX_OUTPUT: usize = 8 * 1024;
 /// The time within which a second heartbeat is not written, in milliseconds. An agent that beats without a pause must
 /// not cost a write each time.
 const LEAST_BETWEEN_NOTES: i64 = 1_000;
-
-/// The status that an agent reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr)]
-#[strum(serialize_all = "lowercase")]
-pub enum ReportStatus {
-    /// It is at work: a heartbeat.
-    Running,
-    /// It has finished.
-    Completed,
-    /// It has failed.
-    Failed,
-}
-
-/// An agent's report about its detached run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AgentReport {
-    /// The trigger.
-    pub trigger_id: TriggerId,
-    /// The execution.
-    pub execution_id: ExecutionId,
-    /// The status.
-    pub status: ReportStatus,
-    /// The final answer, cut to 8 KiB.
-    pub output: Option<Output>,
-    /// The agent's words for its failure.
-    pub error: Option<String>,
-    /// The way in which the agent stopped short.
-    pub finish_reason: Option<FinishReason>,
-    /// The tokens of the run so far.
-    pub usage: Option<Usage>,
-}
-
-/// The reason why a report cannot be used: every problem, each named by its JSON path.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the report is unusable: {}", problems.join("; "))]
-pub struct InvalidReport {
-    /// The problems.
-    pub problems: Vec<String>,
-}
-
-impl AgentReport {
-    /// Reads the JSON text of a report. Members that are not known are ignored.
-    ///
-    /// # Errors
-    /// Names the ids and the status that are unusable, all at once. A text that is no JSON object is named alone.
-    pub fn read(text: &str) -> Result<Self, InvalidReport> {
-        let unreadable = |problem: String| InvalidReport { problems: vec![problem] };
-        match lenient::parse(text).map_err(|error| unreadable(format!("$: {error}")))? {
-            Value::Object(report) => Self::of_members("$", &report),
-            other => Err(unreadable(format!("$: must be an object, not {}", kind(&other)))),
-        }
-    }
-
-    /// Reads the members of a report, whose own path is `path`.
-    ///
-    /// # Errors
-    /// As [`AgentReport::read`].
-    pub fn of_members(path: &str, report: &Map<String, Value>) -> Result<Self, InvalidReport> {
-        let mut fields = Fields::new(path, report);
-        let trigger_id = fields.id("triggerId").unwrap_or_default().into();
-        let execution_id = fields.id("executionId").unwrap_or_default().into();
-        let status = fields.required_text("status").and_then(|name| {
-            let status = name.parse().ok();
-            if status.is_none() {
-                fields.problem("status", "must be \"running\", \"completed\" or \"failed\"");
-            }
-            status
-        });
-        let output = text_of(fields.value("output")).filter(|text| !text.is_empty()).map(|text| {
-            let kept = cut(&text, MAX_OUTPUT);
-            Output { truncated: kept.len() < text.len(), text: kept.to_owned() }
-        });
-        let error = text_of(fields.value("error"));
-        // What is wrong with these is dropped with them: the end of a run must not be lost for a count.
-        let mut details = Fields::new(path, report);
-        // A word that is not known is one for an end in order, as in an answer.
-        let finish_reason = details.text("finishReason").and_then(|word| FinishReason::from_wire(&word));
-        let usage = usage(&details);
-        match (status, fields.problems) {
-            (Some(status), problems) if problems.is_empty() => {
-                Ok(Self { trigger_id, execution_id, status, output, error, finish_reason, usage })
-            }
-            (_, problems) => Err(InvalidReport { problems }),
-        }
-    }
-}
-
-/// Returns a text as it is, and any other value as its JSON text.
-fn text_of(value: Option<&Value>) -> Option<String> {
-    match value? {
-        Value::String(text) => Some(crate::json::surrogate::shown(text).into_owned()),
-        other => Some(crate::json::surrogate::to_json(other)),
-    }
-}
-
-/// Reads `usage`. A count that is absent or unusable is zero. Without any usable count there is none.
-fn usage(fields: &Fields<'_>) -> Option<Usage> {
-    let mut counts = Fields::new("$", fields.value("usage")?.as_object()?);
-    let names = ["inputTokens", "outputTokens", "cacheReadInputTokens", "cacheWriteInputTokens"];
-    let read = names.map(|name| counts.whole_number(name));
-    let [input_tokens, output_tokens, cache_read, cache_write] = read.map(Option::unwrap_or_default);
-    read.iter().any(Option::is_some).then_some(Usage {
-        input_tokens,
-        output_tokens,
-        cache_read_input_tokens: cache_read,
-        cache_write_input_tokens: cache_write,
-    })
-}
 
 /// Returns the report key of a token: its SHA-256 hash in hexadecimal.
 pub fn report_key(token: &str) -> String {
@@ -213,10 +96,16 @@ fn note(row: &Row, now: i64) -> ReportDecision {
         return ReportDecision::Late(false);
     }
     let last = row.last_event_at.as_deref().and_then(clock::millis_of);
-    if last.is_some_and(|last| (0..LEAST_BETWEEN_NOTES).contains(&now.saturating_sub(last))) {
-        return ReportDecision::Heard;
-    }
-    ReportDecision::Note(row.detached_at.is_some().then(|| lease_after(now, row.heartbeat_seconds, deadline)))
+    let is_recent = last.is_some_and(|last| (0..LEAST_BETWEEN_NOTES).contains(&now.saturating_sub(last)));
+    // The clock that wrote the lease may be ahead of this one.
+    let lease_until = row.detached_at.as_ref().map(|_| {
+        let promised = lease_after(now, row.heartbeat_seconds, deadline);
+        row.lease_until.map_or(promised, |until| until.max(promised))
+    });
+    // A heartbeat before the hand-over extended no lease of the agent's.
+    let is_extended = lease_until
+        .is_none_or(|until| row.lease_until.is_some_and(|kept| until.saturating_sub(kept) <= LEAST_BETWEEN_NOTES));
+    if is_recent && is_extended { ReportDecision::Heard } else { ReportDecision::Note(lease_until) }
 }
 
 /// Returns the ending that a report describes. An agent that stopped short is `AgentIncomplete`, unless the run accepts
@@ -240,7 +129,7 @@ fn ending(row: &Row, report: &AgentReport, now: i64) -> Ending {
     };
     ending.finish_reason = report.finish_reason;
     ending.output = report.output.clone();
-    ending.usage_before = report.usage.or(row.usage);
+    ending.usage_before = so_far(row.usage, report.usage);
     let started = row.started_at.as_deref().and_then(clock::millis_of);
     ending.duration_ms = started.and_then(|started| u64::try_from(now.saturating_sub(started)).ok());
     ending
@@ -288,6 +177,7 @@ impl ReportAnswer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{finish_reason::FinishReason, usage::Usage};
 
     const NOW: i64 = 1_769_842_800_000;
     const TOKEN: &str = "the agent's token";
@@ -335,15 +225,18 @@ mod tests {
         let running = || row(Status::Running);
         let cancelled = |row: Row| Row { cancel_requested: Some(true), ..row };
         let failed = |error_type: &str| Row { error_type: Some(error_type.into()), ..row(Status::Failed) };
-        let heard = |at: &str| Row { last_event_at: Some(at.into()), ..running() };
+        let heard = |at: &str, kept| Row { last_event_at: Some(at.into()), lease_until: Some(NOW + kept), ..running() };
+        let moment_ago = "2026-01-31T06:59:59.500Z";
         for (name, row, status, expected) in [
             ("a heartbeat", running(), Running, "note Some(30000)"),
             ("before the hand-over", Row { detached_at: None, ..running() }, Running, "note None"),
             ("nothing promised", Row { heartbeat_seconds: None, ..running() }, Running, "note Some(100000)"),
             ("near the deadline", Row { deadline: Some(NOW + 9_000), ..running() }, Running, "note Some(9000)"),
             ("after the deadline", Row { deadline: Some(NOW - 1), ..running() }, Running, "late(false)"),
-            ("a moment after the last", heard("2026-01-31T06:59:59.500Z"), Running, "heard"),
-            ("by a clock that is behind", heard("2026-01-31T07:00:03.000Z"), Running, "note Some(30000)"),
+            ("a moment after the last", heard(moment_ago, 29_500), Running, "heard"),
+            ("a moment after one before the hand-over", heard(moment_ago, 20_000), Running, "note Some(30000)"),
+            ("a moment after, no hand-over", Row { detached_at: None, ..heard(moment_ago, 0) }, Running, "heard"),
+            ("by a clock that is behind", heard("2026-01-31T07:00:03.000Z", 33_000), Running, "note Some(33000)"),
             ("after an end", row(Status::Completed), Running, "late(false)"),
             ("completed", running(), Completed, "completed"),
             ("completed, cancel asked", cancelled(running()), Completed, "completed"),
@@ -391,51 +284,14 @@ mod tests {
 
     #[test]
     fn tokens_that_the_report_does_not_name_are_those_before() {
-        for (usage, expected) in [(None, 5), (Some(Usage { input_tokens: 9, ..Usage::default() }), 9)] {
+        let output = Usage { output_tokens: 2, ..Usage::default() };
+        let input = Usage { input_tokens: 9, ..Usage::default() };
+        for (usage, expected) in [(None, 5), (Some(input), 9), (Some(output), 7)] {
             let report = AgentReport { usage, ..report(ReportStatus::Completed) };
             let ReportDecision::End(ending) = decide_report(Some(&row(Status::Running)), TOKEN, &report, NOW) else {
                 panic!("an end")
             };
             assert_eq!((ending.usage().map(Usage::tokens), ending.duration_ms), (Some(expected), Some(10_000)));
-        }
-    }
-
-    #[test]
-    fn a_report_is_read_or_every_problem_of_its_ids_and_status_named() {
-        let text = r#"{"triggerId": "t", "executionId": "e", "status": "completed", "output": {"files": 3}, "colour": 1,
-            "finishReason": "end_turn", "usage": {"inputTokens": 1e3}}"#;
-        let report = AgentReport::read(text).unwrap();
-        assert_eq!(report.output.map(|output| output.text).as_deref(), Some(r#"{"files":3}"#));
-        assert_eq!((report.finish_reason, report.usage.map(|usage| usage.input_tokens)), (None, Some(1_000)));
-        let long =
-            serde_json::json!({"triggerId": "t", "executionId": "e", "status": "failed", "output": "ü".repeat(9_000)});
-        let output = AgentReport::read(&long.to_string()).unwrap().output.unwrap();
-        assert_eq!((output.text.len(), output.truncated), (MAX_OUTPUT, true));
-        for (text, problems) in [
-            ("[]", vec!["$: must be an object, not an array"]),
-            (
-                r#"{"status": "done", "usage": {"inputTokens": -1}, "finishReason": 7}"#,
-                vec![
-                    "$.triggerId: is missing",
-                    "$.executionId: is missing",
-                    "$.status: must be \"running\", \"completed\" or \"failed\"",
-                ],
-            ),
-        ] {
-            assert_eq!(AgentReport::read(text).unwrap_err().problems, problems);
-        }
-        assert_eq!(AgentReport::read("{").unwrap_err().problems.len(), 1);
-        // Nothing else costs a run its end.
-        for (members, usage) in [
-            (r#""usage": {"inputTokens": 12.01, "outputTokens": 7}"#, Some((0, 7))),
-            (r#""usage": {"inputTokens": -1}"#, None),
-            (r#""usage": {"inputTokens": 1e400, "outputTokens": "7"}"#, Some((0, 7))),
-            (r#""usage": "many", "finishReason": 7"#, None),
-        ] {
-            let text = format!(r#"{{"triggerId": "t", "executionId": "e", "status": "completed", {members}}}"#);
-            let report = AgentReport::read(&text).unwrap();
-            assert_eq!(report.usage.map(|usage| (usage.input_tokens, usage.output_tokens)), usage, "{members}");
-            assert_eq!(report.finish_reason, None);
         }
     }
 

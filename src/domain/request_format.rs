@@ -52,7 +52,7 @@ impl RequestFormat {
         Self::Custom,
     ];
 
-    /// Returns the name as settings hold it: that of the protocol, and for A2A 1.0 `a2a-1.0`.
+    /// Returns the name as settings hold it: that of the protocol, but `a2a-1.0` for A2A 1.0. A2A 0.3 is `a2a`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::A2a(A2aVersion::V1_0) => "a2a-1.0",
@@ -60,18 +60,18 @@ impl RequestFormat {
         }
     }
 
-    /// Returns the form of this name.
+    /// Returns the form whose name is exactly `name`, or `None` if there is none.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|format| format.as_str() == name)
     }
 
-    /// Returns all names, for an error message.
+    /// Returns all names, joined by commas, for an error message.
     pub(crate) fn names() -> String {
         Self::ALL.map(Self::as_str).join(", ")
     }
 
-    /// Returns the protocol of the request. The answer is read by its rules only if [`Protocol::is_set_for_answers`];
-    /// otherwise it is recognised.
+    /// Returns the protocol of the request. Both versions of A2A have the same. The answer is read by its rules only if
+    /// [`Protocol::is_set_for_answers`]. Otherwise the answer is recognised by what it holds.
     pub fn protocol(self) -> Protocol {
         match self {
             Self::Invocations => Protocol::Invocations,
@@ -86,7 +86,8 @@ impl RequestFormat {
         }
     }
 
-    /// Returns the usual path of the protocol's servers, or `/` if there is none.
+    /// Returns the path that is appended to an address without one: the usual one of the protocol's servers, or `/` if
+    /// there is none.
     pub(crate) fn usual_path(self) -> &'static str {
         match self {
             Self::Invocations => "/invocations",
@@ -101,6 +102,7 @@ impl RequestFormat {
 }
 
 impl fmt::Display for RequestFormat {
+    /// Writes the name, as [`RequestFormat::as_str`] returns it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

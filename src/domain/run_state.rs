@@ -73,6 +73,8 @@ pub struct RunFacts {
     pub heartbeat_failures: u64,
     /// The number of writes that were left out beside an end, so that the end could be written.
     pub left_out: u64,
+    /// The number of detached runs that failed after they were left to their agents. It is absent if none ended.
+    pub detached_failures: Option<u64>,
 }
 
 /// The number of executions whose records say that they ended for good. A failure that may be retried does not count.
@@ -113,12 +115,12 @@ pub struct EndedAttempt {
 }
 
 impl RunState {
-    /// Returns the facts, locked.
+    /// Locks the facts and returns them. A panic of another thread while it held the lock does not matter.
     pub fn facts(&self) -> MutexGuard<'_, RunFacts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns `failure`, no longer retryable if the agent may have been called.
+    /// Returns `failure` with `retryable` set to false if the agent may have been called. All else stays.
     pub fn retryable_unless_called(&self, failure: Failure) -> Failure {
         let retryable = failure.retryable && !self.facts().agent_called;
         Failure { retryable, ..failure }
@@ -131,9 +133,9 @@ impl RunState {
 }
 
 impl RunFacts {
-    /// Keeps `progress` for the next heartbeat. Before the first event nothing is kept. `now` returns milliseconds
-    /// since 1970. It is called only if an event has come since the last report: progress without one, such as usage or
-    /// bytes, leaves the time of the last event.
+    /// Keeps `progress` for the next heartbeat, in place of what was kept before. Nothing is kept before the first
+    /// event. `now` returns milliseconds since 1970. It is called only if the number of events has changed since the
+    /// last report: progress without one, such as usage or bytes, leaves the time of the last event.
     pub fn report(&mut self, progress: Progress, now: impl FnOnce() -> i64) {
         match self.reported.as_mut() {
             Some(before) if before.progress.events == progress.events => before.progress = progress,
@@ -142,7 +144,8 @@ impl RunFacts {
         }
     }
 
-    /// Counts an execution that ended for good and whose record says so.
+    /// Adds 1 to the number of executions that ended with this status. The caller has written that end. `Running` is no
+    /// end and counts nothing.
     pub fn count_end(&mut self, status: Status) {
         match status {
             Status::Completed => self.ends.completed += 1,
@@ -153,12 +156,31 @@ impl RunFacts {
         }
     }
 
-    /// Counts the result of closing an execution. `created` is its status if it had no record before. An execution that
-    /// is alive or has ended counts as a duplicate, because the delivery changed nothing.
+    /// Counts a detached run that ended after it was left to its agent, and whose record has this status: among all
+    /// ends, and if it failed among the failures of detached runs.
+    pub fn count_detached_end(&mut self, status: Status) {
+        self.count_end(status);
+        *self.detached_failures.get_or_insert_default() += u64::from(status == Status::Failed);
+    }
+
+    /// Counts an execution that failed because its attempt was dead, or with `ReportOverdue` because its agent was
+    /// silent: then among the failures of detached runs, too.
+    pub fn count_dead(&mut self, error_type: ErrorType) {
+        match error_type {
+            ErrorType::ReportOverdue => self.count_detached_end(Status::Failed),
+            _ => self.count_end(Status::Failed),
+        }
+    }
+
+    /// Counts the result of closing an execution. `created` is its status if it had no record before. An interrupted,
+    /// finalised or overdue one counts as failed, and a cancelled one as cancelled. One that is alive, with its agent,
+    /// or has ended counts as a duplicate, because the delivery changed nothing. One that was handed over to its agent
+    /// counts nothing: it goes on.
     pub fn count_close(&mut self, action: CloseAction, created: Status) {
         match action {
             CloseAction::Create => self.count_end(created),
-            CloseAction::Interrupt | CloseAction::Finalise | CloseAction::Overdue => self.count_end(Status::Failed),
+            CloseAction::Interrupt | CloseAction::Finalise => self.count_end(Status::Failed),
+            CloseAction::Overdue => self.count_detached_end(Status::Failed),
             CloseAction::Cancel => self.count_end(Status::Cancelled),
             CloseAction::Alive | CloseAction::Nothing | CloseAction::Detached => self.duplicates += 1,
             // It has not ended.
@@ -166,9 +188,9 @@ impl RunFacts {
         }
     }
 
-    /// Counts the failure that the invocation returns, if it may have left no record: an invalid event or trigger.
-    /// Every other execution is counted by the invocation that records its end. Nothing is counted if this invocation
-    /// has counted a failure or a duplicate already, because that was the same one.
+    /// Counts the failure that the invocation returns as failed if it may have left no record: `InvalidEvent` or
+    /// `InvalidTrigger`. Every other execution is counted by the invocation that records its end. Nothing is counted if
+    /// this invocation has counted a failure or a duplicate already, because that was the same one.
     pub fn count_returned(&mut self, failure: &Failure) {
         let may_be_unrecorded = matches!(failure.error_type, ErrorType::InvalidEvent | ErrorType::InvalidTrigger);
         if may_be_unrecorded && self.ends.failed + self.duplicates == 0 {
@@ -176,7 +198,7 @@ impl RunFacts {
         }
     }
 
-    /// Keeps the measurements of the attempt that ended. Only the first call has an effect.
+    /// Keeps the measurements of the attempt that ended, which the metrics show. Only the first call has an effect.
     pub fn attempt_ended(&mut self, ending: &Ending) {
         self.ended_attempt.get_or_insert(EndedAttempt {
             duration_ms: ending.duration_ms,
@@ -189,7 +211,7 @@ impl RunFacts {
 }
 
 impl EndCounts {
-    /// Returns the number of executions that ended.
+    /// Returns the number of executions that ended, with any status.
     pub fn total(self) -> u64 {
         self.completed + self.failed + self.skipped + self.cancelled
     }

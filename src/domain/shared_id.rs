@@ -15,7 +15,7 @@ use crate::domain::{
 )]
 pub struct OfAnotherUser;
 
-/// Checks that a stored execution belongs to this user. A row without a user passes. So does a row whose ttl has passed
+/// Checks that a stored execution belongs to `user_id`. A row without a user passes. So does a row whose ttl has passed
 /// at `now`, in milliseconds since 1970, because it counts as absent.
 ///
 /// # Errors
@@ -27,6 +27,7 @@ pub fn check_user(row: &Row, user_id: &str, now: i64) -> Result<(), OfAnotherUse
 }
 
 impl From<OfAnotherUser> for Failure {
+    /// Returns a failure `InvalidTrigger` that no attempt repairs.
     fn from(error: OfAnotherUser) -> Self {
         Self::fatal(ErrorType::InvalidTrigger, error.to_string())
     }

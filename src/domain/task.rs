@@ -74,9 +74,9 @@ enum Precedence {
 
 impl Task {
     /// Reads a task. It always returns one, and adds the problems to `fields`: the caller must not run a task with
-    /// problems. A field with a problem is left empty, with two exceptions: a list keeps its valid elements, and `input`
-    /// keeps a member that the function sets itself. The agent's id and the prompt are required. The shortest session id
-    /// depends on `platform`.
+    /// problems. A field with a problem is left empty, with two exceptions: a list keeps its valid elements, and
+    /// `input` keeps a member that the function sets itself. The agent's id and the prompt are required. The shortest
+    /// session id depends on `platform`.
     pub(crate) fn read(fields: &mut Fields<'_>, platform: Platform) -> Self {
         let rerun_if_interrupted = rerun_if_interrupted(fields);
         let detached = Detached::read(fields, platform);
@@ -127,9 +127,9 @@ impl Task {
         self.fields().into_iter().filter_map(|(name, value, _)| Some((name.to_owned(), value?))).collect()
     }
 
-    /// Returns the task like [`Task::to_detail`], but with the trigger item's values. The item does not replace the
-    /// session and `onInterrupted`. A null in the item counts as absent. The item's values are not checked:
-    /// [`Task::read`] does this.
+    /// Returns the task like [`Task::to_detail`], but with the values that `item`, a trigger item, has for the same
+    /// names. The event's `sessionId` and `onInterrupted` stay. A null in the item counts as absent. The item's values
+    /// are not checked: [`Task::read`] does this.
     pub(crate) fn to_detail_over(&self, item: &Map<String, Value>) -> Map<String, Value> {
         let value = |(name, value, precedence)| {
             let stored = item.get(name).filter(|value| !value.is_null() && precedence == Precedence::Item);
@@ -138,7 +138,8 @@ impl Task {
         self.fields().into_iter().filter_map(value).collect()
     }
 
-    /// Returns every field by its name in a detail, with its value there, or `None` if a detail leaves it out. Every
+    /// Returns every field by its name in a detail, with its value there and its precedence. The value is `None` if a
+    /// detail leaves the field out: an absent one, an empty `input`, and `onInterrupted` unless it is `rerun`. Every
     /// field that is added must state its precedence here.
     fn fields(&self) -> [(&'static str, Option<Value>, Precedence); TASK_FIELDS.len()] {
         use Precedence::{Event, Item};
@@ -173,7 +174,8 @@ impl Task {
     }
 }
 
-/// Adds a problem if `members`, those of the object `name`, would take the place of the callback of a detached run.
+/// Adds a problem if `members`, those of the object `name`, have the name [`CALLBACK`], under which the function itself
+/// tells the agent of a detached run where to report.
 pub(crate) fn refuse_callback(fields: &mut Fields<'_>, name: &str, members: &Map<String, Value>) {
     if members.contains_key(CALLBACK) {
         let path = member(&member(&fields.path, name), CALLBACK);
@@ -181,9 +183,9 @@ pub(crate) fn refuse_callback(fields: &mut Fields<'_>, name: &str, members: &Map
     }
 }
 
-/// Reads an optional object whose names go into the agent's request body. An absent one is empty, and so is anything
-/// else, which is a problem. A name of [`BODY_FIELDS`] is a problem, and its member stays in the object. The caller checks
-/// [`CALLBACK`], which only a detached run sets.
+/// Reads the optional object `name`, whose members go into the agent's request body. It is empty if it is absent, and
+/// if it is no object, which is a problem. A member named in [`BODY_FIELDS`] is a problem and stays in the result. The
+/// caller checks [`CALLBACK`], which only a detached run sets.
 pub(crate) fn body_members(fields: &mut Fields<'_>, name: &str) -> Map<String, Value> {
     let members = fields.object(name);
     for reserved in BODY_FIELDS.into_iter().filter(|reserved| members.contains_key(*reserved)) {
@@ -193,8 +195,9 @@ pub(crate) fn body_members(fields: &mut Fields<'_>, name: &str) -> Map<String, V
     members
 }
 
-/// Reads the session id. It travels in an HTTP header, so it must be visible ASCII. An id with a problem is left out,
-/// as if there were none. An empty id does not count as absent: it is too short.
+/// Reads `sessionId`. It travels in an HTTP header, so it must be visible ASCII, without blanks. It has at most 256
+/// characters, and at least as many as the platform demands. Returns `None` if it is absent, and for an id with a
+/// problem. An empty id does not count as absent: it is too short.
 fn session_id(fields: &mut Fields<'_>, platform: Platform) -> Option<String> {
     let id = fields.text("sessionId")?;
     let shortest = platform.shortest_session_id();

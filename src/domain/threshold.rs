@@ -41,7 +41,7 @@ impl Threshold {
     /// ones.
     ///
     /// # Errors
-    /// Names every problem at once, each by its path from `$`, which is the threshold itself.
+    /// The error names every problem at once, each by its path from `$`, which is the threshold itself.
     pub(crate) fn parse(value: &Value) -> Result<Self, Vec<String>> {
         let Value::Object(object) = value else {
             return Err(vec![format!("$: must be an object, not {}", kind(value))]);
@@ -82,7 +82,8 @@ impl Threshold {
         }
     }
 
-    /// Returns true if the event with this number in its window makes the trigger fire.
+    /// Returns true if the event with this number in its window makes the trigger fire: only the one whose number is
+    /// `count`.
     pub(crate) fn is_reached(self, ordinal: u32) -> bool {
         ordinal == self.count
     }

@@ -15,8 +15,9 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Reads the trace from Lambda's X-Ray header. Returns `None` without a root that looks like an id. The other
-    /// notations are left out if the header does not have their form.
+    /// Reads the trace from Lambda's X-Ray header. The id is that of `Root`, which must have at most 256 hexadecimal
+    /// digits and hyphens. Without such a root the result is `None`. The other notations are `None` if the header does
+    /// not have their form.
     pub fn of(xray: &str) -> Option<Self> {
         let root = field(xray, "Root")?;
         let is_id = root.len() <= ID_LIMIT && root.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
@@ -25,8 +26,8 @@ impl Trace {
 }
 
 /// Returns the W3C trace context (<https://www.w3.org/TR/trace-context/>) of an X-Ray header such as
-/// `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`. Returns `None` unless root and parent
-/// have their forms. It says "sampled" only if the header does.
+/// `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`, in lower case. Returns `None` unless
+/// root and parent have their forms. It says "sampled" only if the header has `Sampled=1`.
 pub(crate) fn traceparent(xray: &str) -> Option<String> {
     let trace_id = otel_id(field(xray, "Root")?)?;
     let parent_id = field(xray, "Parent").filter(|id| is_hex(id, 16))?;
@@ -34,17 +35,21 @@ pub(crate) fn traceparent(xray: &str) -> Option<String> {
     Some(format!("00-{trace_id}-{parent_id}-{sampled}").to_ascii_lowercase())
 }
 
+/// Returns the value of the first part `name=value` of an X-Ray header, whose parts are separated by semicolons, or
+/// `None` if there is none.
 fn field<'a>(xray: &'a str, name: &str) -> Option<&'a str> {
     xray.split(';').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
-/// Returns `1-5759e988-bd862e3fe1be46a994272793` as `5759e988bd862e3fe1be46a994272793`.
+/// Returns X-Ray's `1-5759e988-bd862e3fe1be46a994272793` as `5759e988bd862e3fe1be46a994272793`, in lower case. Returns
+/// `None` unless the text begins with `1-` and has 32 hexadecimal digits after it, wherever its hyphens stand.
 fn otel_id(root: &str) -> Option<String> {
     let mut id: String = root.strip_prefix("1-")?.split('-').collect();
     id.make_ascii_lowercase();
     is_hex(&id, 32).then_some(id)
 }
 
+/// Returns true if a text is hexadecimal digits of any case, exactly `length` of them.
 fn is_hex(text: &str, length: usize) -> bool {
     text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

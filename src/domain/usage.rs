@@ -14,12 +14,12 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Returns the input and output tokens, which a trigger's limit of tokens counts.
+    /// Returns the input tokens plus the output tokens, which a trigger's limit of tokens counts.
     pub fn tokens(self) -> u64 {
         self.input_tokens.saturating_add(self.output_tokens)
     }
 
-    /// Returns the sum of both.
+    /// Returns the sum of both, for each of the four counts.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self {
@@ -31,7 +31,19 @@ impl Usage {
     }
 }
 
-/// Returns the sum of two usages. An unknown one counts as nothing. The sum is unknown only if both are.
+/// Returns the usage so far of an agent that said `before` and then `now`: the larger of each count. Reports may overtake
+/// one another, and a count that a report leaves out is none that went down. It is unknown only if both are.
+pub fn so_far(before: Option<Usage>, now: Option<Usage>) -> Option<Usage> {
+    let (Some(before), Some(now)) = (before, now) else { return before.or(now) };
+    Some(Usage {
+        input_tokens: before.input_tokens.max(now.input_tokens),
+        output_tokens: before.output_tokens.max(now.output_tokens),
+        cache_read_input_tokens: before.cache_read_input_tokens.max(now.cache_read_input_tokens),
+        cache_write_input_tokens: before.cache_write_input_tokens.max(now.cache_write_input_tokens),
+    })
+}
+
+/// Returns the sum of two usages. An unknown one counts as nothing. Returns `None` only if both are unknown.
 pub fn sum(one: Option<Usage>, other: Option<Usage>) -> Option<Usage> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.plus(other)),

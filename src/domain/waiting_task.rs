@@ -22,21 +22,24 @@ pub struct WaitingTask {
 }
 
 impl fmt::Debug for WaitingTask {
-    /// Leaves the token out, so that it reaches no log.
+    /// Writes the caller. Leaves the token out, so that it reaches no log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WaitingTask").field("caller", &self.caller).finish_non_exhaustive()
     }
 }
 
 impl WaitingTask {
-    /// Returns the token by which the task is answered, for the item that keeps it and for the answer.
+    /// Returns the token by which Step Functions is told the task's result. The item that keeps it needs it, and so
+    /// does the answer.
     pub fn token(&self) -> &str {
         &self.token
     }
 
-    /// Takes the token out of a command, so that no prompt, filter or record sees it. EventBridge names the caller among
-    /// the resources of the event. A publisher may name another's execution there: then that one's stop cancels his own
-    /// run, and nothing else. A token that is none is a problem, and `None`.
+    /// Removes `taskToken` from the detail of a command, so that no prompt, filter or record sees it, and returns the
+    /// task. Returns `None` if it is absent or null. A token that is no text of 1 to 2,048 bytes is a problem, and
+    /// `None`. The caller is the first of the event's `resources` that is the ARN of an execution of Step Functions:
+    /// EventBridge names it there. A publisher may name another's execution. Then the stop of that execution cancels
+    /// the publisher's own run, and nothing else.
     pub(crate) fn take(command: &mut Map<String, Value>, problems: &mut Vec<String>) -> Option<Self> {
         let detail = command.get_mut("detail").and_then(Value::as_object_mut);
         let token = match detail.and_then(|detail| detail.remove(TASK_TOKEN))? {
@@ -52,21 +55,22 @@ impl WaitingTask {
         Some(Self { token, caller: resources.find(|arn| is_execution(arn)).map(str::to_owned) })
     }
 
-    /// Returns the name by which deliveries of the command are recognised. A command that Step Functions sends again has
-    /// another id and time, but the same token.
+    /// Returns the name by which deliveries of the command are recognised: `task-` and the hash of its token. A command
+    /// that Step Functions sends again has another id and time, but the same token.
     pub(crate) fn name(&self) -> String {
         format!("task-{}", hash_of(&self.token))
     }
 }
 
-/// Returns true for the ARN of an execution of Step Functions.
+/// Returns true if a text has the form of an ARN of an execution of Step Functions, be it a standard or an express one.
+/// Its partition, region and account may be anything.
 pub(crate) fn is_execution(arn: &str) -> bool {
     let mut parts = arn.split(':');
     let (scheme, service, kind) = (parts.next(), parts.nth(1), parts.nth(2));
     scheme == Some("arn") && service == Some("states") && matches!(kind, Some("execution" | "express"))
 }
 
-/// Returns the SHA-256 hash of a text in hexadecimal.
+/// Returns the SHA-256 hash of a text, as 64 hexadecimal digits in lower case.
 pub(crate) fn hash_of(text: &str) -> String {
     let mut hash = String::with_capacity(64);
     for byte in Sha256::digest(text) {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     config::Secret,
-    domain::report::{AgentReport, InvalidReport},
+    domain::agent_report::{AgentReport, InvalidReport},
     events::{classify::MarkedEvent, invalid::InvalidEvent},
     json::fields::Fields,
 };
@@ -23,10 +23,12 @@ pub struct BusReport {
 }
 
 impl BusReport {
-    /// Reads an event of the bus of reports.
+    /// Reads a marked event as an agent's report with its token. Its `detail-type` must be `Agent Report`. The detail
+    /// must hold `token`, a text that is not blank, and what [`AgentReport::of_members`] requires. A detail that is no
+    /// object counts as an empty one.
     ///
     /// # Errors
-    /// Names every unusable member, or says that the event is no report.
+    /// The error says that the `detail-type` is another one, or names every unusable member of the detail at once.
     pub(crate) fn read(event: &MarkedEvent) -> Result<Self, InvalidEvent> {
         let detail_type = event.envelope.get("detail-type").and_then(Value::as_str);
         if detail_type != Some(AGENT_REPORT) {

@@ -60,13 +60,17 @@ pub struct BusEvent {
 }
 
 impl BusEvent {
-    /// Reads an event whose `detail-type` is a text. `payload` is the text from which `marked` was read. `id`, `time`
-    /// and the name of a replay need not be usable: an event without an id or a time is identified by its message
-    /// or its Lambda request. The mark of an event that was handed on, or addressed, names its target, whatever the event
-    /// itself asks for.
+    /// Reads an event whose `detail-type` is a text. `payload` is the text from which `marked` was read.
+    ///
+    /// The target is the first of these that there is: that of the mark of an event that was handed on, that of the
+    /// mark of one that is addressed, that of a command, and otherwise all subscribers. The origin is the execution
+    /// whose end the event announces, or else the waiting task, or else the envelope's `id` and `time`, if they are a
+    /// UUID and a time from 1970 on. An event without these is identified by the dispatcher's request or its message,
+    /// or by the Lambda request. Only a command `Run Trigger` may have a task token, which is taken out of the event.
     ///
     /// # Errors
-    /// Names every unusable field by its JSON path at once.
+    /// The error names every unusable member by its JSON path at once. An unusable `id`, `time` or `replay-name` that
+    /// is a short text is no problem.
     pub(crate) fn read(marked: MarkedEvent, payload: &str) -> Result<Self, InvalidEvent> {
         let published: Box<str> = marked.text_in(payload).into();
         let resembles_fire = marked.resembles_fire();
@@ -117,12 +121,12 @@ impl BusEvent {
         })
     }
 
-    /// Returns a text of the envelope.
+    /// Returns a member of the envelope that is a text, or `None`.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.event.get(name)?.as_str()
     }
 
-    /// Returns true if the event announces the end of an execution that was skipped.
+    /// Returns true if the event announces the end of an execution whose status is `skipped`.
     pub(crate) fn announces_skip(&self) -> bool {
         let status = || self.event.get("detail")?.get("status")?.as_str();
         matches!(self.origin, Origin::Execution { .. }) && status() == Some(Status::Skipped.as_str())
@@ -143,20 +147,20 @@ impl BusEvent {
     }
 
     /// Returns true if a trigger of this user may learn of the event. An event of the function's own is only for the
-    /// user that its detail names. Any other event is for every user.
+    /// user that its detail names as `userId`. Any other event is for every user.
     pub(crate) fn is_for_user(&self, user_id: &UserId) -> bool {
         let its_user = || self.event.get("detail")?.get("userId")?.as_str();
         self.text("source") != Some(OWN_SOURCE) || its_user() == Some(user_id.as_str())
     }
 
-    /// Returns the time of the event itself, if it states one that is understood.
+    /// Returns the envelope's `time` if it is an RFC 3339 time, and otherwise `None`.
     pub(crate) fn time(&self) -> Option<OffsetDateTime> {
         OffsetDateTime::parse(self.text("time")?, &Rfc3339).ok()
     }
 
-    /// Returns the fire of one trigger by this event, without what only the trigger item or a replay knows: the caller
-    /// adds this. The chain is one longer than that of the execution whose end the event announces, and 0 for any other
-    /// event.
+    /// Returns the fire of one trigger by this event, with `task`. The caller adds what only the trigger item or a
+    /// replay knows. The chain is one longer than that of the execution whose end the event announces, and 0 for any
+    /// other event. In the envelope's texts, half a surrogate pair, which the table cannot hold, becomes U+FFFD.
     pub(crate) fn fire(&self, trigger_id: &TriggerId, user_id: &UserId, task: Task) -> Fire {
         // What the table cannot hold becomes U+FFFD.
         let text = |name: &str| self.text(name).map(|text| surrogate::shown(text).into_owned());
@@ -180,11 +184,11 @@ impl BusEvent {
         }
     }
 
-    /// Returns the payload with which the function hands the event on to itself for one trigger. `request_id` is that
-    /// of this invocation. If an event without an id of its own is delivered again, this identifies it. An event that
-    /// came in a message keeps the message's id, and one that was handed on before keeps the first request. The event is
-    /// handed on as its own text, with the mark of where it came from. `is_too_costly` is true if the trigger's filters
-    /// cost too much on it.
+    /// Returns the payload with which the function hands the event on to itself for one trigger: the event's own text,
+    /// with the marks of where it came from, its source, and `_dispatch`, which names the trigger, its user and a
+    /// request. `request_id` is that of this invocation. If an event without an id of its own is delivered again, the
+    /// request identifies it. Such an event names the message's id instead if it came in a message, and the first
+    /// request if it was handed on before. `is_too_costly` is true if the trigger's filters cost too much on the event.
     pub(crate) fn dispatched_to(
         &self,
         trigger_id: &TriggerId,
@@ -221,9 +225,9 @@ struct Dispatch {
 }
 
 impl Dispatch {
-    /// Reads the member that the function adds when it hands an event on. `tooCostly` is optional, the others are
-    /// required. A member with a problem is left empty, and the caller refuses the event. Returns `None`, with a
-    /// problem, if it is no object.
+    /// Reads `_dispatch`, the member that the function adds when it hands an event on. `triggerId`, `userId` and
+    /// `requestId` are required, `tooCostly` is optional. A member with a problem is left empty, and the caller refuses
+    /// the event. A value that is no object is a problem, and `None`.
     fn read(dispatch: &Value, problems: &mut Vec<String>) -> Option<Self> {
         let Value::Object(members) = dispatch else {
             problems.push(format!("$.{DISPATCH}: must be an object, not {}", kind(dispatch)));
@@ -241,8 +245,8 @@ impl Dispatch {
     }
 }
 
-/// Reads the member by which an event is meant for one trigger. Returns `None`, with a problem, if it is no object. A
-/// member with a problem is left empty, and the caller refuses the event.
+/// Reads `_address`, by which an event is meant for one trigger. `triggerId` and `userId` are required. A member with a
+/// problem is left empty, and the caller refuses the event. A value that is no object is a problem, and `None`.
 fn addressed(address: &Value, problems: &mut Vec<String>) -> Option<EventTarget> {
     let Value::Object(members) = address else {
         problems.push(format!("$.{ADDRESS}: must be an object, not {}", kind(address)));

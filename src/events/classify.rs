@@ -51,7 +51,7 @@ pub enum Provenance {
 }
 
 impl Provenance {
-    /// Returns the mark that says so.
+    /// Returns the value of `_from` that says so, or `None` for an event without a mark.
     pub(crate) fn mark(self) -> Option<&'static str> {
         match self {
             Self::Unmarked => None,
@@ -83,12 +83,14 @@ pub(crate) struct MarkedEvent {
 }
 
 impl MarkedEvent {
-    /// Takes the marks off a payload. These are the members that begin with `_`. If the event stands in `_event`, the
-    /// other members of the payload are dropped. Within it, members that begin with `_` are dropped and not believed.
-    /// Unknown marks are dropped, but count as marks.
+    /// Takes the marks off a payload: the members that begin with `_`. What is left is the event, unless it stands in
+    /// `_event`: then the other members of the payload are dropped, and within the event members that begin with `_`
+    /// are dropped and not believed. Unknown marks are dropped, but count as marks. A `_messageId` that is no id counts
+    /// as absent.
     ///
     /// # Errors
-    /// Returns an error if a mark is not understood, or if the payload is a message that is no event.
+    /// Returns an error for a payload with `_message`, which is a message that is no event. Names an unknown `_from`,
+    /// and an `_event` that is no object.
     pub(crate) fn read(payload: Map<String, Value>) -> Result<Self, InvalidEvent> {
         let (mut marks, mut envelope) = split(payload);
         if marks.contains_key(MESSAGE) {
@@ -123,18 +125,21 @@ impl MarkedEvent {
         Ok(Self { envelope, provenance, event_source_id, dispatch, address, message_id, is_marked, is_wrapped })
     }
 
-    /// Returns the text of the event within the text of the payload, as it was published. `payload` must be the text
-    /// from which this was read.
+    /// Returns the text of the event as it was published: that of `_event` within `payload` if the event stands there,
+    /// and otherwise `payload` itself, its marks included. `payload` must be the text from which this was read.
     pub(crate) fn text_in<'a>(&self, payload: &'a str) -> &'a str {
         let wrapped = self.is_wrapped.then(|| RawJson::whole(payload.trim().as_bytes()).get(WRAPPED)).flatten();
         wrapped.and_then(|event| std::str::from_utf8(event.raw()).ok()).unwrap_or(payload)
     }
 
-    /// Returns true if the event may be read as a schedule's fire, which says itself what to run and as whom. Its
-    /// `detail-type` must be `Scheduled Event`. An event from a queue, or one that was handed on or addressed, is never a
-    /// fire. An event whose source only AWS may use (`aws.`, but not `aws.partner/`) is one if its detail is a fire's. Any other
-    /// event is one only if no bus has given it an id and it has no mark: its sender may invoke the function and needs
-    /// no such trick.
+    /// Returns true if the event may be read as a schedule's fire, which says itself what to run and as whom. All of
+    /// these must be so:
+    ///
+    /// - Its `detail-type` is `Scheduled Event`.
+    /// - It was neither handed on nor addressed, and came from no queue and not from the bus of reports.
+    /// - Its source is one that only AWS may use (`aws.`, but not `aws.partner/`) and its detail has a member of a
+    ///   fire. Or else it has no mark and no UUID as its `id`: no bus has delivered it, so its sender may invoke the
+    ///   function and needs no such trick.
     pub(crate) fn is_fire(&self) -> bool {
         let is_for_one = self.dispatch.is_some() || self.address.is_some();
         if self.text("detail-type") != Some(SCHEDULED_EVENT) || is_for_one {
@@ -149,8 +154,8 @@ impl MarkedEvent {
         }
     }
 
-    /// Returns true if the event looks like a fire and is none. It is then treated like any other event, and may have
-    /// subscribers.
+    /// Returns true if the event has the `detail-type` and a member of a schedule's fire, but [`MarkedEvent::is_fire`]
+    /// does not accept it. It is then treated like any other event, and may have subscribers.
     pub(crate) fn resembles_fire(&self) -> bool {
         self.text("detail-type") == Some(SCHEDULED_EVENT) && self.names_a_fire() && !self.is_fire()
     }
@@ -169,31 +174,33 @@ impl MarkedEvent {
         Err(InvalidEvent::new(vec![problem.to_owned()]))
     }
 
-    /// Returns true if EventBridge may have given the event its id. It gives each event on a bus a UUID.
+    /// Returns true if the `id` is a UUID, as EventBridge gives one to each event on a bus.
     fn has_bus_id(&self) -> bool {
         self.text("id").is_some_and(|id| Uuid::parse_str(id).is_ok())
     }
 
-    /// Returns true if the detail has one of the members that a fire must have.
+    /// Returns true if the detail is an object with at least one of [`FIRE_MEMBERS`] that is not null.
     fn names_a_fire(&self) -> bool {
         let detail = self.envelope.get("detail").and_then(Value::as_object);
         detail.is_some_and(|detail| FIRE_MEMBERS.iter().any(|name| detail.get(*name).is_some_and(|v| !v.is_null())))
     }
 
+    /// Returns a member of the envelope that is a text, or `None`.
     fn text(&self, name: &str) -> Option<&str> {
         self.envelope.get(name)?.as_str()
     }
 }
 
-/// Separates the members that begin with `_` from the others.
+/// Separates the members that begin with `_`, which are returned first, from the others.
 fn split(payload: Map<String, Value>) -> (Map<String, Value>, Map<String, Value>) {
     payload.into_iter().partition(|(name, _)| name.starts_with('_'))
 }
 
-/// Reads the name that triggers subscribe to: the given one, or otherwise the source with hyphens for dots. The stack's
-/// own name is for its own events alone. Otherwise the source `agent.trigger` would reach the triggers that follow
-/// executions. Returns the name and `problems` with further ones added. The name must not be used if there is a
-/// problem. A source whose problem is known already is not reported twice.
+/// Reads the name that triggers subscribe to: `given`, the `_eventSourceId`, or else the source with hyphens for dots.
+/// It must be an id, because it becomes part of a key. The name `agent-trigger` is for the stack's own events alone
+/// (`is_own`). Otherwise the source `agent.trigger` would reach the triggers that follow executions. Returns the name,
+/// and `problems` with further ones added. If there is a problem, the name must not be used. A source whose problem is
+/// known already (`has_source_problem`) is not reported twice.
 pub(crate) fn event_source_id(
     given: Option<Value>,
     source: Option<&str>,

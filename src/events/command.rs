@@ -17,9 +17,13 @@ use crate::{
     json::{fields::Fields, lenient, near_miss::near_misses},
 };
 
+/// The `detail-type` of the announcement that an execution has ended.
 const EXECUTION_STATUS_CHANGE: &str = "Execution Status Change";
+/// The `detail-type` of the command to run a trigger now.
 pub(super) const RUN_TRIGGER: &str = "Run Trigger";
+/// The `detail-type` of the command to run an execution's input again.
 const REPLAY_EXECUTION: &str = "Replay Execution";
+/// The `detail-type` of the command to end an execution.
 pub(super) const CANCEL_EXECUTION: &str = "Cancel Execution";
 /// The member of a command that cancels what an execution of Step Functions waits for.
 const CALLER: &str = "caller";
@@ -32,9 +36,17 @@ pub(super) struct OwnEvent {
 }
 
 impl OwnEvent {
-    /// Reads the detail of an event. `own_type` is `None` if the event is not the function's own. An event of an
-    /// unknown type is treated like any other. A detail that is missing or no object is read as an empty one, whose
-    /// required members are problems. A field with a problem is left empty: the caller refuses the event.
+    /// Reads the detail of an event by its `detail-type`. `own_type` is `None` if the event is not the function's own.
+    ///
+    /// - `Run Trigger` requires `triggerId` and `userId`.
+    /// - `Replay Execution` and `Cancel Execution` require `triggerId` and `executionId`.
+    /// - `Cancel Execution` with `caller`, the ARN of an execution of Step Functions, requires nothing else.
+    /// - `Execution Status Change` requires `executionId` and `completedAt`, which become the origin. The event is for
+    ///   all subscribers.
+    /// - Any other type is an event for all subscribers, and nothing is read.
+    ///
+    /// A command's misspelt members are problems, too. A detail that is missing or no object is read as an empty one. A
+    /// member with a problem is left empty: the caller refuses the event.
     pub(super) fn read(own_type: Option<&str>, detail: Option<&Value>, problems: &mut Vec<String>) -> Self {
         let no_detail = Map::new();
         let detail = detail.and_then(Value::as_object).unwrap_or(&no_detail);
@@ -80,8 +92,9 @@ impl OwnEvent {
     }
 }
 
-/// Returns the token of the task that waits for the run that a payload commands, if there is one. A command that was refused
-/// may be unreadable, so this looks at nothing else in it. Only the function's own events are commands.
+/// Returns the token of the Step Functions task that waits for the run that a payload commands. The payload may be a
+/// command that was refused and is unreadable, so nothing else in it is checked. Returns `None` if it is no JSON
+/// object, if its source is not the function's own, or if its detail has no usable token.
 pub(crate) fn task_token_of(payload: &str) -> Option<Secret> {
     if !payload.contains(TASK_TOKEN) {
         return None;

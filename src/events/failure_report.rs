@@ -75,7 +75,8 @@ pub(crate) struct RequestContext {
 
 impl Batch {
     /// Reads a batch of SQS or the notifications of SNS. Returns `None` for every other event, for a batch without a
-    /// record, and for one that has a record of another service. The bodies of the messages are not read.
+    /// record, and for one that has a record of another service. The bodies of the messages are taken as texts and not
+    /// read.
     pub(crate) fn read(payload: &str) -> Option<Self> {
         // No event that names neither is parsed twice. What a topic's messages hold may name the queue.
         let of_queue = || payload.contains("aws:sqs").then(|| Self::of_queue(payload)).flatten();
@@ -83,12 +84,14 @@ impl Batch {
         of_queue().or_else(of_topic)
     }
 
+    /// Reads a batch of SQS. Returns `None` for any other payload.
     fn of_queue(payload: &str) -> Option<Self> {
         let batch: Self = serde_json::from_str(payload).ok()?;
         let is_sqs = |message: &Message| message.event_source == "aws:sqs";
         (!batch.records.is_empty() && batch.records.iter().all(is_sqs)).then_some(batch)
     }
 
+    /// Reads the notifications of SNS as a batch of messages. Returns `None` for any other payload.
     fn of_topic(payload: &str) -> Option<Self> {
         let Notifications { records } = serde_json::from_str(payload).ok()?;
         let is_sns = !records.is_empty() && records.iter().all(|record| record.event_source == "aws:sns");
@@ -102,9 +105,9 @@ impl Batch {
     }
 }
 
-/// Returns the failure that a report describes: the one that the last attempt returned. If the response names none of
-/// the function's error types, it is `Internal`, and its message says whether the event grew too old or the attempt
-/// died. It is never retryable.
+/// Returns the failure that a report describes: the type that the last attempt returned, with the `message` of its
+/// answer. If the answer names none of the function's error types, the failure is `Internal`, and its message says
+/// whether the event grew too old or the attempt died. It is never retryable.
 pub(crate) fn failure_of(report: &Report<'_>) -> Failure {
     let response = report.response_payload.and_then(|payload| lenient::parse(payload.get()).ok());
     let text = |name: &str| response.as_ref().and_then(|payload| payload.get(name)?.as_str());

@@ -20,13 +20,15 @@ pub struct InvalidEvent {
 }
 
 impl InvalidEvent {
-    /// Returns the error of an event whose trigger is unknown.
+    /// Returns an error with these problems, for an event that names no usable trigger and no fire.
     pub(crate) fn new(problems: Vec<String>) -> Self {
         Self { problems, trigger_id: None, fire: None }
     }
 }
 
 impl From<InvalidEvent> for Failure {
+    /// Returns a failure `InvalidEvent` that no attempt repairs. It names all problems, and the trigger if the event
+    /// does.
     fn from(error: InvalidEvent) -> Self {
         let message = error.to_string();
         Self { trigger_id: error.trigger_id, ..Self::fatal(ErrorType::InvalidEvent, message) }

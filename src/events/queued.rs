@@ -48,14 +48,20 @@ struct Envelope<'a> {
     source: Cow<'a, str>,
 }
 
-/// Returns the text of a message that SNS may have wrapped: the `Message` of a notification, or `body` as it is.
+/// Returns the text of a message that SNS may have wrapped: the `Message` of a notification, or `body` as it is if it
+/// is no such JSON object.
 pub(crate) fn unwrapped(body: &str) -> Cow<'_, str> {
     serde_json::from_str::<Notification<'_>>(body).map_or(Cow::Borrowed(body), |notification| notification.message)
 }
 
-/// Classifies a message, which [`unwrapped`] must have unwrapped. A report that lacks a member it needs is unreadable.
-/// It must not be taken for an event, because it would run. Only `detail-type` and `source` of an event are looked at.
-/// An event that is handed on has the message's id, because the message may be delivered and handed on again.
+/// Classifies a message, which [`unwrapped`] must have unwrapped:
+///
+/// - A report of Lambda's on-failure destination is a `Report`.
+/// - An object with `requestContext` that lacks something else is an `UnreadableReport`. It must not be taken for an
+///   event, because it would run.
+/// - Anything else is handed on. JSON with the texts `detail-type` and `source` is an event, and goes on as its own
+///   text in `_event`. It is marked as a queue's and with the message's id, because the message may be delivered and
+///   handed on again. All other text goes on as `_message`, which the next invocation refuses.
 pub(crate) fn read<'m>(message: &'m str, message_id: &str) -> Queued<'m> {
     if let Ok(report) = serde_json::from_str(message) {
         return Queued::Report(report);

@@ -38,14 +38,16 @@ pub enum Event {
     Report(Box<BusReport>),
 }
 
-/// Reads one event. An event with a `detail-type` that [`MarkedEvent::is_fire`] does not accept is a bus event. Every
-/// other event is read as a schedule's fire, but for one of the bus of reports, which is a report or nothing. `payload` is `None` if it was not UTF-8. The shortest session id depends
-/// on `platform`.
+/// Reads one event. `payload` is `None` if it was not UTF-8. The shortest session id depends on `platform`.
+///
+/// - An event of the bus of reports is a report or an error.
+/// - An event with a `detail-type` that is not blank is a bus event, unless [`MarkedEvent::is_fire`] accepts it.
+/// - Every other event is read as a schedule's fire.
 ///
 /// # Errors
-/// Names every unusable field at once. A payload that is no object, a wrong mark and a false claim are each named
-/// alone. The error holds a fire only if the event may be read as one and names its trigger and its user, with a usable
-/// time or none.
+/// The error names every unusable field at once. A payload that is no object, a wrong mark, and a source that
+/// [`MarkedEvent::check_claim`] does not believe are each named alone. The error holds a fire only if the event may be
+/// read as one and names its trigger and its user, with a usable time or none.
 pub fn parse(payload: Option<&str>, platform: Platform) -> Result<Event, InvalidEvent> {
     let unreadable = |problem: String| InvalidEvent::new(vec![problem]);
     let payload = payload.ok_or_else(|| unreadable("$: must be JSON, but is not UTF-8 text".to_owned()))?;
@@ -68,8 +70,14 @@ pub fn parse(payload: Option<&str>, platform: Platform) -> Result<Event, Invalid
     scheduled(&event.envelope, platform).map_err(forget).map(|fire| Event::Scheduled(Box::new(fire)))
 }
 
-/// Reads the event of a schedule. An error holds the fire, with an empty task, if the event says which fire it is. A
-/// fire whose item says what to run (`stored`) has an empty task, too.
+/// Reads the event of a schedule. `detail-type` and an object `detail` are required, and in the detail `triggerId` and
+/// `userId`. With `stored: true` the trigger item says what to run, and the task stays empty. Otherwise the detail is
+/// read as a task. Without `scheduledTime` the Lambda request identifies the fire. A Scheduler keyword that was never
+/// substituted and a misspelt member are problems.
+///
+/// # Errors
+/// The error names every problem at once. The error holds the fire, with an empty task, if the trigger, the user and
+/// the time are usable.
 fn scheduled(envelope: &Map<String, Value>, platform: Platform) -> Result<Fire, InvalidEvent> {
     let mut fields = Fields::new("$", envelope);
     fields.required_text("detail-type");
@@ -132,8 +140,8 @@ fn scheduled(envelope: &Map<String, Value>, platform: Platform) -> Result<Fire, 
     Err(InvalidEvent { problems, trigger_id, fire: is_identified.then(|| Box::new(fire)) })
 }
 
-/// Returns true if a text within a value, at any depth, contains a Scheduler keyword. Names of members are not looked
-/// at.
+/// Returns true if a text within a value, at any depth, contains `<aws.scheduler.`, the beginning of a Scheduler
+/// keyword. Names of members are not looked at.
 fn holds_keyword(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains(SCHEDULER_KEYWORD),
@@ -143,8 +151,8 @@ fn holds_keyword(value: &Value) -> bool {
     }
 }
 
-/// Adds a problem for each text that still contains a Scheduler keyword. With the keyword, every fire would have the
-/// same identity.
+/// Adds a problem for each text within a value, at any depth, that still contains a Scheduler keyword. With the
+/// keyword, every fire would have the same identity.
 fn find_keywords(value: &Value, path: &str, problems: &mut Vec<String>) {
     match value {
         Value::String(text) if text.contains(SCHEDULER_KEYWORD) => {

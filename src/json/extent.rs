@@ -28,7 +28,8 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
-    /// Takes the next bytes, split anywhere. Each is looked at once.
+    /// Takes the next bytes, split anywhere. Each is looked at once. Anything but white space behind the value's end
+    /// means that there is no value.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         let (taken, _) = self.take(bytes);
         // White space may follow the value.
@@ -38,6 +39,7 @@ impl Extent {
     }
 
     /// Takes the next bytes up to the end of the value. Returns how many they are, and whether the value has its end.
+    /// If there is no value, all bytes are taken and it never ends.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> (usize, bool) {
         #[cfg(test)]
         {
@@ -70,7 +72,8 @@ impl Extent {
         (at, self.place == Place::Behind)
     }
 
-    /// Takes a byte that stands in no string.
+    /// Takes a byte that stands in no string: white space before the value, a bracket, a quote, or anything between
+    /// them. If it cannot begin an object, an array or a string, there is no value.
     fn outside(&mut self, byte: u8) {
         match (self.place, byte) {
             (Place::Before, b' ' | b'\t' | b'\r' | b'\n') => return,

@@ -27,12 +27,12 @@ pub(crate) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Returns a reader of `object`, whose own path is `path`.
+    /// Returns a reader of `object`, whose own path is `path`, without any problem yet.
     pub(crate) fn new(path: &str, object: &'a Map<String, Value>) -> Self {
         Self { path: path.to_owned(), object, problems: Vec::new() }
     }
 
-    /// Adds a problem of the field `name`.
+    /// Adds a problem of the field `name`, with its path before it. At most 50 problems are kept, see [`push`].
     pub(crate) fn problem(&mut self, name: &str, problem: &str) {
         push(&mut self.problems, format!("{}: {problem}", member(&self.path, name)));
     }
@@ -54,8 +54,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Reads a text that must be present and not blank. It is returned as it stands, with the blanks around it. A
-    /// problem is `None`.
+    /// Reads a text that must be present and not blank. It is returned as it stands, with the blanks around it. An
+    /// absent, null or blank one and anything but a text are problems, and `None`.
     pub(crate) fn required_text(&mut self, name: &str) -> Option<String> {
         if self.value(name).is_none() {
             self.problem(name, "is missing");
@@ -69,8 +69,8 @@ impl<'a> Fields<'a> {
         Some(text)
     }
 
-    /// Reads an optional text that is stored as it is, of at most [`ID_LIMIT`] bytes. A longer one is a problem, and
-    /// `None`. Half a surrogate pair, which the table cannot hold, becomes U+FFFD.
+    /// Reads an optional text that is stored as it is, of at most [`ID_LIMIT`] bytes. A longer one, and anything but a
+    /// text, is a problem, and `None`. Half a surrogate pair, which the table cannot hold, becomes U+FFFD.
     pub(crate) fn short_text(&mut self, name: &str) -> Option<String> {
         let text = surrogate::shown(&self.text(name)?).into_owned();
         if text.len() > ID_LIMIT {
@@ -80,8 +80,8 @@ impl<'a> Fields<'a> {
         Some(text)
     }
 
-    /// Reads an id: a required text of at most [`ID_LIMIT`] bytes without control characters. Anything else is a
-    /// problem, and `None`. Half a surrogate pair becomes U+FFFD.
+    /// Reads an id: a required text that is not blank, of at most [`ID_LIMIT`] bytes, without control characters.
+    /// Anything else, and its absence, is a problem, and `None`. Half a surrogate pair becomes U+FFFD.
     pub(crate) fn id(&mut self, name: &str) -> Option<String> {
         let id = surrogate::shown(&self.required_text(name)?).into_owned();
         if id.len() > ID_LIMIT {
@@ -94,7 +94,8 @@ impl<'a> Fields<'a> {
         None
     }
 
-    /// Reads an optional array of texts. An element that is no text is a problem and is left out.
+    /// Reads an optional array of texts. Returns `None` if it is absent, and for a value that is no array, which is a
+    /// problem. An element that is no text is a problem and is left out.
     pub(crate) fn texts(&mut self, name: &str) -> Option<Vec<String>> {
         let Value::Array(items) = self.value(name)?.clone() else {
             self.problem(name, "must be an array of strings");
@@ -134,14 +135,14 @@ impl<'a> Fields<'a> {
 
     /// Reads an optional whole number as [`Fields::count`] does, from a record that the table's stream delivered.
     /// There, an attribute that the record does not have arrives as an empty text. This counts as absent here and
-    /// nowhere else.
+    /// nowhere else: it is `None` without a problem.
     pub(crate) fn streamed_count(&mut self, name: &str) -> Option<u32> {
         self.value(name).filter(|value| value.as_str() != Some(""))?;
         self.count(name)
     }
 
     /// Reads an optional whole number in any spelling (`900.0`, `1E+6`). It is given as a number or as a text, which is
-    /// the form of DynamoDB's stream. Anything else is a problem, and `None`. This includes an empty text: a limit that
+    /// the form of DynamoDB's stream. Anything else is a problem, and `None`: an empty text, too, because a limit that
     /// is present must not be read as one that is absent.
     pub(crate) fn whole_number(&mut self, name: &str) -> Option<u64> {
         let number = whole_number(self.value(name)?);
@@ -151,15 +152,16 @@ impl<'a> Fields<'a> {
         number
     }
 
-    /// Reads an RFC 3339 time that must be present. Returns its text, too.
+    /// Reads an RFC 3339 time that must be present, as [`Fields::instant`] does. Returns its text, too. A time that is
+    /// absent is a problem, and `None`.
     pub(crate) fn required_instant(&mut self, name: &str) -> Option<(String, OffsetDateTime)> {
         self.required_text(name)?;
         self.instant(name)
     }
 
-    /// Reads an optional RFC 3339 time, and returns its text, too. A time before 1970 is a problem, because a UUIDv7
-    /// cannot represent it. A text with a Scheduler keyword that was never substituted is `None` here without a
-    /// problem: the reader of the whole event reports it.
+    /// Reads an optional RFC 3339 time of at most [`ID_LIMIT`] bytes, and returns its text, too. Anything else is a
+    /// problem, and `None`. So is a time before 1970, because a UUIDv7 cannot represent it. A text with a Scheduler
+    /// keyword that was never substituted is `None` without a problem: the reader of the whole event reports it.
     pub(crate) fn instant(&mut self, name: &str) -> Option<(String, OffsetDateTime)> {
         let text = self.short_text(name)?;
         // It has been reported as such already.
@@ -179,7 +181,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Reads an optional object. An absent one is empty, and so is anything else, which is a problem.
+    /// Returns a copy of an optional object. It is empty if it is absent, and for a value that is no object, which is a
+    /// problem.
     pub(crate) fn object(&mut self, name: &str) -> Map<String, Value> {
         match self.value(name).cloned() {
             None => Map::new(),
@@ -192,8 +195,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Returns the whole number that a value spells in any way, as a number or as a text. Returns `None` if it is none, is
-/// negative, or does not fit 64 bits.
+/// Returns the whole number that a value spells in any way, as a number or as a text. Returns `None` if it spells none,
+/// or one that is negative or does not fit 64 bits.
 pub(crate) fn whole_number(value: &Value) -> Option<u64> {
     match value {
         Value::Number(number) => number::whole(number.as_str()),
@@ -202,7 +205,8 @@ pub(crate) fn whole_number(value: &Value) -> Option<u64> {
     }
 }
 
-/// Adds a problem, unless there are 50 already. A hostile event must not cause an error longer than itself.
+/// Adds a problem. After 50, one more entry says that there are further ones, and all after that are dropped. A hostile
+/// event must not cause an error longer than itself.
 pub(crate) fn push(problems: &mut Vec<String>, problem: String) {
     match problems.len() {
         0..MOST_PROBLEMS => problems.push(problem),
@@ -211,9 +215,9 @@ pub(crate) fn push(problems: &mut Vec<String>, problem: String) {
     }
 }
 
-/// Returns the path of `name` in `path`, in dot notation if the name allows it, and otherwise in brackets (RFC 9535
-/// §2.5). The sender chose the name, so it is cut to 64 bytes. A path of more than 200 bytes ends in an ellipsis
-/// instead.
+/// Returns the path of the member `name` in `path`, in dot notation if the name is plain, and otherwise quoted in
+/// brackets (RFC 9535 §2.5). The sender chose the name, so it is cut to 64 bytes. If `path` has more than 200 bytes,
+/// the name is left out and the path ends in an ellipsis.
 pub(crate) fn member(path: &str, name: &str) -> String {
     let name = cut(name, 64);
     if path.len() > PATH_LIMIT {
@@ -223,7 +227,7 @@ pub(crate) fn member(path: &str, name: &str) -> String {
     if plain { format!("{path}.{name}") } else { format!("{path}[{name:?}]") }
 }
 
-/// Returns the path of the element at this index of `path`.
+/// Returns the path of the element at this index of `path`, as [`member`] does: `path[at]`.
 pub(crate) fn member_at(path: &str, at: usize) -> String {
     if path.len() > PATH_LIMIT { member(path, "") } else { format!("{path}[{at}]") }
 }

@@ -4,7 +4,7 @@
 //! spelling and any size, and halves are marked ([`crate::json::surrogate`]).
 
 use memchr::{memchr, memchr2};
-use serde_json::{Map, Number, Value, value::RawValue};
+use serde_json::{Map, Number, Value, error::Category, value::RawValue};
 
 use crate::json::surrogate;
 
@@ -15,27 +15,34 @@ pub const MOST_LEVELS: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LenientError {
     /// It is not JSON.
-    #[error("must be JSON (line {line}, column {column})")]
+    #[error("must be JSON ({fault})")]
     Syntax {
-        /// The line of the first fault, from 1.
-        line: usize,
-        /// The column of the first fault, from 1.
-        column: usize,
+        /// The first fault and its place.
+        fault: String,
     },
     /// It is nested too deeply.
     #[error("must have at most {MOST_LEVELS} levels")]
     TooDeep,
 }
 
-/// Reads a text. If an object has several members of one name, the last one counts.
+/// Reads a text as JSON. If an object has several members of one name, the last one counts. Numbers keep their
+/// spelling.
 ///
 /// # Errors
-/// Returns an error if the text is not JSON, or is nested too deeply.
+/// Returns an error, with its place, if the text is not JSON, and another if it has more than [`MOST_LEVELS`] levels.
 pub fn parse(text: &str) -> Result<Value, LenientError> {
     // This validates the whole text without recursion, and builds nothing. The reader below relies on it.
-    let raw: &RawValue = serde_json::from_str(text)
-        .map_err(|error| LenientError::Syntax { line: error.line(), column: error.column() })?;
+    let raw: &RawValue = serde_json::from_str(text).map_err(|error| LenientError::Syntax { fault: fault(&error) })?;
     Reader { text: raw.get(), at: 0 }.value(MOST_LEVELS).ok_or(LenientError::TooDeep)
+}
+
+/// Returns what keeps a text from being JSON, and where. It holds nothing of the text: the words for a fault of syntax are
+/// fixed, and of any other fault only the place is named.
+pub(crate) fn fault(error: &serde_json::Error) -> String {
+    match error.classify() {
+        Category::Syntax | Category::Eof => error.to_string(),
+        Category::Io | Category::Data => format!("at line {} column {}", error.line(), error.column()),
+    }
 }
 
 /// A reader of a text that is known to be JSON.
@@ -45,7 +52,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads the next value. Returns `None` if it has more than `levels` levels.
+    /// Reads the next value, of any type. Returns `None` if it has more than `levels` levels. The text is known to be
+    /// JSON, so nothing is checked.
     fn value(&mut self, levels: usize) -> Option<Value> {
         match self.next_byte()? {
             b'{' => {
@@ -84,8 +92,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Passes over the comma before the next element, or over the end of the object or array. Returns true if there is
-    /// another element.
+    /// Passes over the comma before the next element, or over `end`, the bracket of the object or array. Returns true
+    /// if there is another element, and `None` if the text ends first.
     fn has_next(&mut self, end: u8) -> Option<bool> {
         let byte = self.next_byte()?;
         if byte == end || byte == b',' {
@@ -94,7 +102,8 @@ impl Reader<'_> {
         Some(byte != end)
     }
 
-    /// Reads a string, whose opening quote is next.
+    /// Reads a string, whose opening quote is next, with its escapes read. Halves of surrogate pairs are marked.
+    /// Returns `None` if its closing quote is missing or an escape is malformed.
     fn string(&mut self) -> Option<String> {
         self.next_byte()?;
         let begin = self.at + 1;
@@ -118,7 +127,7 @@ impl Reader<'_> {
         Some(text)
     }
 
-    /// Passes over white space, and returns the byte after it without taking it.
+    /// Passes over white space, and returns the byte after it without taking it. Returns `None` at the end of the text.
     fn next_byte(&mut self) -> Option<u8> {
         let bytes = self.text.as_bytes();
         while matches!(bytes.get(self.at)?, b' ' | b'\t' | b'\r' | b'\n') {
@@ -155,8 +164,9 @@ fn unescape(raw: &str, text: &mut String) -> Option<()> {
     Some(())
 }
 
-/// Appends the character whose UTF-16 code is at the beginning of `rest`, and returns the rest after it. The other half
-/// of a pair is the next escape, and is taken as well.
+/// Appends the character whose four hexadecimal digits, a UTF-16 code, are at the beginning of `rest`, and returns the
+/// rest after it. If the code is the first half of a pair and the other half is the next escape, this is taken as well.
+/// A half alone is marked. Returns `None` without four digits.
 fn unescape_units<'a>(rest: &'a str, text: &mut String) -> Option<&'a str> {
     let unit = |text: &str| u16::from_str_radix(text.get(..4)?, 16).ok();
     let (first, behind) = (unit(rest)?, &rest[4..]);
@@ -222,6 +232,25 @@ mod tests {
         ] {
             assert!(matches!(parse(text), Err(LenientError::Syntax { .. })), "{text}");
         }
+    }
+
+    #[test]
+    fn a_fault_is_named_and_its_text_is_not() {
+        for (text, expected) in [
+            ("", "EOF while parsing a value at line 1 column 0"),
+            ("{\"secret\": 1,\n", "EOF while parsing an object at line 2 column 0"),
+            ("{\"secret\": 1,}", "key must be a string at line 1"),
+            ("{secret}", "key must be a string at line 1"),
+            ("{'secret': 1}", "key must be a string at line 1"),
+            ("secret", "expected value at line 1"),
+            ("[1] secret", "trailing characters at line 1"),
+        ] {
+            let said = parse(text).unwrap_err().to_string();
+            assert!(said.starts_with(&format!("must be JSON ({expected}")) && !said.contains("secret"), "{said}");
+        }
+        // A message about data quotes it.
+        let error = serde_json::from_str::<u8>("\"secret\"").unwrap_err();
+        assert_eq!(fault(&error), "at line 1 column 8");
     }
 
     #[test]

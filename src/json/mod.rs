@@ -1,5 +1,6 @@
 //! Reads JSON that others wrote.
 
+pub(crate) mod ends;
 pub(crate) mod extent;
 pub(crate) mod fields;
 pub mod lenient;

@@ -21,22 +21,23 @@ pub(crate) fn near_misses(fields: &mut Fields<'_>, known: &[&[&str]]) {
     }
 }
 
-/// Returns true for the names of DynamoDB's keys and of its indexes' keys.
+/// Returns true for the names of DynamoDB's keys, `PK` and `SK`, and for those of its indexes, which begin with `GSI`.
 fn is_key(name: &str) -> bool {
     matches!(name, "PK" | "SK") || name.starts_with("GSI")
 }
 
-/// Returns true if two names differ only in case, `_` and `-`, or by one edit of a long name.
+/// Returns true if two names differ only in case, `_` and `-`, or by one edit of a known name of at least eight bytes.
 fn is_near(name: &str, known: &str) -> bool {
     plain(name).eq(plain(known)) || (known.len() >= LEAST_EDITED && is_one_edit(name, known))
 }
 
-/// Returns a name's characters without case, `_` and `-`.
+/// Returns a name's characters in lower case, without `_` and `-`.
 fn plain(name: &str) -> impl Iterator<Item = char> {
     name.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase)
 }
 
-/// Returns true if one insertion, removal or replacement of a character turns one text into the other.
+/// Returns true if one insertion, removal or replacement of a character turns one text into the other. Two equal texts
+/// are not asked about.
 fn is_one_edit(left: &str, right: &str) -> bool {
     if left.len().abs_diff(right.len()) > char::MAX.len_utf8() {
         return false;

@@ -84,23 +84,26 @@ impl Nested {
         }
     }
 
-    /// Begins a value at its bracket, of which at most `room` bytes are kept, and at least nine.
+    /// Begins a value at its bracket, and appends the bracket to `out`. At most `room` bytes are kept of the value, and
+    /// at least nine.
     pub(super) fn begin(&mut self, bracket: u8, room: usize, out: &mut Vec<u8>) {
         self.token = Token::None;
         self.open(bracket, out.len() + room.max(CUT_OBJECT.len() + 2), true, out);
     }
 
-    /// Returns true if there was no room for something that was asked for, or the value is no JSON.
+    /// Returns true if there was no room for something that was asked for and may say how the run ended, or if the
+    /// value is no JSON.
     pub(super) fn is_lost(&self) -> bool {
         self.is_lost
     }
 
+    /// Returns the bytes of memory that are held, without the caller's buffer.
     pub(super) fn capacity(&self) -> usize {
         self.name.capacity() + self.levels.capacity() * size_of::<Level>()
     }
 
-    /// Takes what belongs to the value, up to its bracket, and appends what is kept of it. Returns how many bytes that is,
-    /// and whether the value has its end.
+    /// Takes the next bytes of the value, split anywhere, and appends what is kept of them to `out`. Nothing behind the
+    /// value's closing bracket is taken. Returns how many bytes were taken, and true if the value has its end.
     pub(super) fn take(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> (usize, bool) {
         let mut at = 0;
         while let Some(byte) = bytes.get(at).copied() {
@@ -140,7 +143,9 @@ impl Nested {
         (at, false)
     }
 
-    /// Takes a byte between two tokens. Returns true at the end of the value.
+    /// Takes a byte between two tokens: white space, a bracket at an end, a comma, a colon, or the first byte of a name
+    /// or a value. Any other byte is no JSON: the rest of that token is passed over and the value is lost. Returns true
+    /// at the end of the value.
     fn between(&mut self, byte: u8, out: &mut Vec<u8>) -> bool {
         match byte {
             b' ' | b'\t' | b'\r' | b'\n' => {}
@@ -173,8 +178,9 @@ impl Nested {
         false
     }
 
-    /// Begins a value of the innermost level, whose first byte is `first`. If [`Self::room`] grants it room, the comma before
-    /// it, its name in an object and `first` are appended. Otherwise nothing is appended, and the value is passed over.
+    /// Begins a value of the innermost level, whose first byte is `first`. If [`Self::room`] grants it room, the comma
+    /// before it, its name in an object and `first` are appended. Otherwise nothing is appended, and the value is
+    /// passed over.
     fn begin_value(&mut self, first: u8, out: &mut Vec<u8>) {
         let is_first = matches!(out.last(), Some(b'{' | b'['));
         let Some(room) = self.room(out.len()) else {
@@ -211,8 +217,10 @@ impl Nested {
         }
     }
 
-    /// Returns how many bytes may be kept of a value of the innermost level, beside its name; `None` if it is not kept. A
-    /// value may take all that is left but the reserve, or else half of it: something is always left behind it.
+    /// Returns how many bytes may be kept of the next value of the innermost level, beside its name, if `length` bytes
+    /// are kept so far. It may take all that is left but the reserve, or else half of it: something is always left
+    /// behind it. Once the reserve of an object is begun, only a member that is asked for gets room, and little. `None`
+    /// means that the value is not kept.
     fn room(&mut self, length: usize) -> Option<usize> {
         let level = self.levels.last_mut()?;
         let name = if level.is_object { self.name.len() + "\"\":".len() } else { 0 };
@@ -233,7 +241,8 @@ impl Nested {
         room
     }
 
-    /// Opens a level whose part, with its bracket, may end at `end`.
+    /// Opens a level at its bracket, which is appended. The level's part, with its end, may end at the length `end` of
+    /// the output. `is_head` is true if only objects and the first values of arrays are above it.
     fn open(&mut self, bracket: u8, end: usize, is_head: bool, out: &mut Vec<u8>) {
         out.push(bracket);
         let is_object = bracket == b'{';
@@ -242,7 +251,7 @@ impl Nested {
         self.expect = if is_object { Expect::Name } else { Expect::Value };
     }
 
-    /// Passes over a value that begins so.
+    /// Begins to pass over a value or name whose first byte is `first`. Nothing of it is kept.
     fn pass(&mut self, first: u8) {
         self.token = match first {
             b'"' | b'{' | b'[' => Token::Past(begun(&[first])),
@@ -250,7 +259,8 @@ impl Nested {
         };
     }
 
-    /// Takes a byte within a name or a string that is kept, or its quote.
+    /// Takes a byte within a name or a string that is kept, or its quote. A string that has no room left gets its
+    /// quote, without half an escape, and the rest is passed over. Of a name at most 512 bytes are kept.
     fn within_string(&mut self, byte: u8, out: &mut Vec<u8>) {
         let is_end = byte == b'"' && !self.escaped;
         let was_escaped = std::mem::take(&mut self.escaped);
@@ -280,14 +290,14 @@ impl Nested {
         }
     }
 
-    /// Ends a value of the innermost level.
+    /// Ends the value at hand. A comma or a bracket must follow.
     fn end(&mut self) {
         self.token = Token::None;
         self.expect = Expect::Comma;
     }
 }
 
-/// Returns the extent of a value that begins so.
+/// Returns the extent of a value that begins with these bytes.
 fn begun(first: &[u8]) -> Extent {
     let mut extent = Extent::default();
     extent.feed(first);

@@ -15,8 +15,8 @@ struct Decimal {
     magnitude: i64,
 }
 
-/// Returns the number that a text spells in JSON's notation, with its own spelling, or `None` if it is none. serde_json
-/// writes the `1e15` that it reads as `1e+15`.
+/// Returns the number that a text spells in JSON's notation, with its own spelling, or `None` if it spells none. White
+/// space around it is dropped. serde_json would write the `1e15` that it reads as `1e+15`.
 pub(crate) fn number(text: &str) -> Option<Number> {
     serde_json::from_str::<Number>(text).ok()?;
     Some(Number::from_string_unchecked(text.trim().to_owned()))
@@ -45,8 +45,8 @@ pub(crate) fn whole(text: &str) -> Option<u64> {
 }
 
 impl Decimal {
-    /// Reads a number's text. Its sign comes first, and may be `+`. Returns `None` if it is no number in decimal
-    /// notation. Zeros at both ends of the digits do not matter, and zero has no sign.
+    /// Reads a number's text in decimal notation, with or without a sign (`+` too), a point and an exponent. Returns
+    /// `None` for any other text. Zeros at both ends of the digits do not matter, and zero has no sign.
     fn read(text: &str) -> Option<Self> {
         let (is_negative, text) = match text.as_bytes() {
             [b'-', ..] => (true, &text[1..]),
@@ -71,7 +71,7 @@ impl Decimal {
         Some(Self { is_negative: is_negative && !digits.is_empty(), digits, magnitude })
     }
 
-    /// Compares two decimals by value: their signs first, then their magnitudes, then their digits.
+    /// Compares two decimals by value: by their signs first, then by their magnitudes, then by their digits.
     fn compare(&self, other: &Self) -> Ordering {
         let sign = |decimal: &Self| match (decimal.digits.is_empty(), decimal.is_negative) {
             (true, _) => 0,
@@ -87,8 +87,8 @@ impl Decimal {
     }
 }
 
-/// Reads an exponent. One that is too large for any number in this world becomes the largest. Returns `None` if it is
-/// no whole number.
+/// Reads an exponent, with or without a sign. One that is too large for any number in this world becomes the largest.
+/// Returns `None` if it is no whole number.
 fn exponent(text: &str) -> Option<i64> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {

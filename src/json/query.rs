@@ -33,10 +33,10 @@ pub struct Query {
 }
 
 impl Query {
-    /// Parses a query.
+    /// Parses a query. It must have at most [`LONGEST`] bytes, and a shape whose cost has a bound.
     ///
     /// # Errors
-    /// Says what is wrong with the query, or why it is refused.
+    /// The error says what is wrong with the query, or why it is refused.
     pub fn parse(query: &str) -> Result<Self, String> {
         if query.len() > LONGEST {
             return Err(format!("must have at most {LONGEST} bytes, not {}", query.len()));
@@ -68,7 +68,8 @@ impl Query {
         Ok(Self { segments: segments(query), path })
     }
 
-    /// Returns the values that the query finds in an event. Before it is evaluated, its steps are taken.
+    /// Returns the values that the query finds in an event, in the query's order. What this costs is taken from `steps`
+    /// before the query is evaluated.
     ///
     /// # Errors
     /// Returns an error if the query would take more steps than are left, or find too many values. All steps are spent
@@ -80,12 +81,14 @@ impl Query {
 }
 
 impl fmt::Display for Query {
+    /// Writes the query as the parser spells it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.path.fmt(f)
     }
 }
 
-/// Returns the first name with a hyphen that a query writes behind a dot, where RFC 9535 takes none.
+/// Returns the first name with a hyphen that a query writes behind a dot, where RFC 9535 takes none, or `None`. An
+/// error's text then shows how to write it.
 fn hyphenated(query: &str) -> Option<&str> {
     query.split('.').skip(1).find_map(|part| {
         let end = part.find(|char: char| !(char.is_alphanumeric() || matches!(char, '_' | '-')));
@@ -94,7 +97,8 @@ fn hyphenated(query: &str) -> Option<&str> {
     })
 }
 
-/// Separates the segments of a query that the parser has accepted.
+/// Separates the segments of a query that the parser has accepted, for the count of its cost. For any other text the
+/// result means nothing, but the loop ends.
 fn segments(query: &str) -> Vec<Segment> {
     let mut segments = Vec::new();
     let mut rest = query.trim_start_matches('$').trim_start();
@@ -120,8 +124,8 @@ fn segments(query: &str) -> Vec<Segment> {
     segments
 }
 
-/// Reads the selectors of a bracket. `inside` begins after the opening bracket. Returns the text after the closing one,
-/// too.
+/// Reads the selectors of a bracket, which are separated by commas. `inside` begins after the opening bracket. Returns
+/// the text after the closing one, too.
 fn bracket(inside: &str) -> (Vec<Selector>, &str) {
     let bytes = inside.as_bytes();
     let (mut selectors, mut begin, mut at, mut depth) = (Vec::new(), 0, 0, 0_usize);
@@ -144,8 +148,8 @@ fn bracket(inside: &str) -> (Vec<Selector>, &str) {
     (selectors, inside.get(begin.max(at)..).map_or("", |rest| rest.strip_prefix(']').unwrap_or(rest)))
 }
 
-/// Reads one selector for its cost. A name or an index finds at most one value. Any other selector that is no filter
-/// counts as every value.
+/// Reads one selector for its cost. A name or an index finds at most one value. A filter has its own cost. Any other
+/// selector, and a name with an escape, counts as every child.
 fn selector(text: &str) -> Selector {
     if let Some(filter) = text.strip_prefix('?') {
         return Selector::Filter(FilterCost::of(filter));
@@ -172,11 +176,13 @@ struct Shape {
 }
 
 impl Shape {
-    /// Examines the punctuation outside quotes. For a text that is no query the result means nothing.
+    /// Returns the properties of a query that decide its cost, counted by its punctuation outside quotes: brackets,
+    /// commas, filters, `..`, and filters that refer to the root more than once. For a text that is no query the result
+    /// means nothing.
     fn of(query: &str) -> Self {
         let mut shape = Self { depth: 0, filters: 0, descendants: 0, repeats: 1, is_product: false };
-        // One entry for each open bracket or parenthesis: whether it is a bracket, the number of its selectors, and whether
-        // one of them is a filter.
+        // One entry for each open bracket or parenthesis: whether it is a bracket, the number of its selectors, and
+        // whether one of them is a filter.
         let mut open: Vec<(bool, usize, bool)> = Vec::new();
         let mut roots = 0_usize;
         let (bytes, mut at) = (query.as_bytes(), 0);

@@ -75,7 +75,11 @@ struct Counter<'a, 's> {
 }
 
 impl<'a> Counter<'a, '_> {
-    /// Adds to `found` at least the values that a segment finds in a value, and takes the steps for them.
+    /// Adds to `found` at least the values that a segment finds in a value, and takes the steps for them. A descendant
+    /// segment is applied to every value within, too.
+    ///
+    /// # Errors
+    /// Returns an error if there are not enough steps, or more than [`MOST_FOUND`] values.
     fn select(&self, segment: &Segment, value: &'a Value, found: &mut Vec<&'a Value>) -> Result<(), TooMuchWork> {
         for selector in &segment.selectors {
             self.take(1)?;
@@ -110,7 +114,8 @@ impl<'a> Counter<'a, '_> {
         Ok(())
     }
 
-    /// Takes the steps of a filter that examines `value`.
+    /// Takes the most steps that a filter may need to examine `value`, which depend on the sizes of the value and of
+    /// the event. Returns an error if there are not enough.
     fn filter(&self, cost: &FilterCost, value: &Value) -> Result<(), TooMuchWork> {
         self.take(cost.steps)?;
         if cost.looks > 0 {
@@ -125,8 +130,9 @@ impl<'a> Counter<'a, '_> {
         Ok(())
     }
 
-    /// Returns the steps of looking at all of a value once. With `has_descendants`, returns those of looking at each of
-    /// its values again from every level above it, which begins at `level`. Takes one step for each value.
+    /// Returns the steps of looking at all of a value once: one for each value in it, and those of its texts' bytes.
+    /// With `has_descendants`, each value within counts once for every level above it, from `level` on. Takes one step
+    /// for each value itself. Returns an error if there are not enough.
     fn size(&self, value: &Value, has_descendants: bool, level: u64) -> Result<u64, TooMuchWork> {
         self.take(1)?;
         let mut size = 1 + match value {
@@ -144,12 +150,13 @@ impl<'a> Counter<'a, '_> {
         Ok(size)
     }
 
+    /// Takes steps, or returns an error if there are not enough.
     fn take(&self, steps: u64) -> Result<(), TooMuchWork> {
         if self.steps.take(steps) { Ok(()) } else { Err(TooMuchWork) }
     }
 }
 
-/// Returns the elements of an array or the values of an object.
+/// Returns the elements of an array or the values of an object, in their order. Any other value has none.
 fn children(value: &Value) -> impl Iterator<Item = &Value> {
     let items = value.as_array().into_iter().flatten();
     items.chain(value.as_object().into_iter().flat_map(|members| members.values()))
@@ -202,6 +209,7 @@ enum Open {
 }
 
 impl Default for FilterShape {
+    /// Returns the facts of a filter before its text is read: one way to choose, and nothing found.
     fn default() -> Self {
         Self {
             repeats: 1,
@@ -216,8 +224,9 @@ impl Default for FilterShape {
 }
 
 impl FilterShape {
-    /// Reads the text of a filter for its cost: its operations, those that look at the whole event again, and whether
-    /// it may find several values. For a text that is no filter the result means nothing: the parser refuses it.
+    /// Reads the text of a filter for its cost: counts its operations, and those that look at the whole event again,
+    /// and finds out whether it may find several values. For a text that is no filter the result means nothing: the
+    /// parser refuses it.
     fn read(&mut self, filter: &[u8]) {
         let mut at = 0;
         while let Some(byte) = filter.get(at) {
@@ -255,8 +264,8 @@ impl FilterShape {
     }
 }
 
-/// Returns the length of a quoted text with its closing quote. `text` begins after the opening one. Without a closing
-/// quote it is all of the text.
+/// Returns the length of a quoted text with its closing quote. `text` begins after the opening one, and a backslash
+/// takes away the meaning of the next byte. Without a closing quote it is all of the text.
 pub(super) fn quoted_length(text: &[u8], quote: u8) -> usize {
     let mut at = 0;
     while let Some(byte) = text.get(at) {

@@ -4,9 +4,12 @@
 //! everything a stream carries. So this reads slices: no recursion, no allocation, one pass over the text before the
 //! member. It does not validate. Where that matters, [`is_whole`] or `serde_json` does.
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 
-use crate::json::text::BoundedText;
+use crate::json::{
+    ends::{end_of_string, end_of_value, is_space, trim_start},
+    text::BoundedText,
+};
 
 /// A value as it stands in the text.
 #[derive(Debug, Clone, Copy)]
@@ -19,23 +22,25 @@ pub(crate) struct RawJson<'a> {
 }
 
 impl<'a> RawJson<'a> {
-    /// Takes all of a text, known to be one value, as a value. A string must have both of its quotes.
+    /// Takes all of a text, known to be one whole value, as a value. A string must have both of its quotes.
     pub(crate) fn whole(text: &'a [u8]) -> RawJson<'a> {
         RawJson { raw: text, whole: true, escaped: true }
     }
 
-    /// Takes a text whose end may be missing as a value.
+    /// Takes a text whose end may be missing, or may have more behind it, as a value. White space before it is passed
+    /// over.
     pub(crate) fn cut(text: &'a [u8]) -> RawJson<'a> {
         RawJson { raw: trim_start(text), whole: false, escaped: true }
     }
 
-    /// Returns the first member of this name, if this is an object. Its end may be missing.
+    /// Returns the first member of this name, or `None` if there is none or this is no object. The member's end may be
+    /// missing. One behind a value whose end is missing is not found.
     pub(crate) fn get(self, name: &str) -> Option<RawJson<'a>> {
         self.enter(name).map(RawJson::end)
     }
 
-    /// Returns the member as [`RawJson::get`] does, but does not look for its end: a value within it is scanned once,
-    /// not once for each level above it.
+    /// Returns the first member of this name, or `None`, as [`RawJson::get`] does, but does not look for its end: a
+    /// value within it is scanned once, not once for each level above it.
     pub(crate) fn enter(self, name: &str) -> Option<RawJson<'a>> {
         let mut rest = self.raw.strip_prefix(b"{")?;
         while !take_name(&mut rest)?.is(name) {
@@ -45,6 +50,7 @@ impl<'a> RawJson<'a> {
     }
 
     /// Returns the first member that has one of these names, as [`RawJson::enter`] does, with the index of its name.
+    /// Returns `None` if there is none.
     pub(crate) fn enter_any(self, names: &[&str]) -> Option<(usize, RawJson<'a>)> {
         let mut rest = self.raw.strip_prefix(b"{")?;
         loop {
@@ -55,13 +61,13 @@ impl<'a> RawJson<'a> {
         }
     }
 
-    /// This value without what follows it.
+    /// Returns this value without what follows it. If its end is missing, this is all of the text.
     pub(crate) fn end(self) -> RawJson<'a> {
         let mut rest = self.raw;
         take_value(&mut rest).unwrap_or(RawJson { raw: self.raw, whole: false, escaped: true })
     }
 
-    /// Returns the string, whose end may be missing. `None` if this is none.
+    /// Returns the string, whose end may be missing, or `None` if this is no string.
     #[inline(always)]
     pub(crate) fn as_str(self) -> Option<Str<'a>> {
         let inner = self.raw.strip_prefix(b"\"")?;
@@ -69,16 +75,18 @@ impl<'a> RawJson<'a> {
         Some(Str { raw, escaped: self.escaped })
     }
 
+    /// Returns the bytes of the value as they stand in the text.
     pub(crate) fn raw(self) -> &'a [u8] {
         self.raw
     }
 
-    /// The string, if its end is there: half an id is another id.
+    /// Returns the string if its end is there, and otherwise `None`: half an id is another id.
     pub(crate) fn whole_str(self) -> Option<Str<'a>> {
         self.as_str().filter(|_| self.whole)
     }
 
-    /// Returns a number as a count. A negative one is 0, a fraction is rounded down, one too large is `u64::MAX`.
+    /// Returns a number as a count, or `None` if this is no number. A negative one is 0, a fraction is rounded down,
+    /// and one that is too large is `u64::MAX`.
     pub(crate) fn as_count(self) -> Option<u64> {
         if !matches!(self.raw.first(), Some(b'-' | b'0'..=b'9')) {
             return None;
@@ -88,22 +96,27 @@ impl<'a> RawJson<'a> {
         digits.parse().ok().or_else(|| Some(digits.parse::<f64>().ok()? as u64))
     }
 
+    /// Returns true if the value is the word `true`.
     pub(crate) fn is_true(self) -> bool {
         self.raw == b"true"
     }
 
+    /// Returns true if the value is the word `false`.
     pub(crate) fn is_false(self) -> bool {
         self.raw == b"false"
     }
 
+    /// Returns true if the value begins as an array.
     pub(crate) fn is_array(self) -> bool {
         self.raw.starts_with(b"[")
     }
 
+    /// Returns true if the value is the word `null`.
     pub(crate) fn is_null(self) -> bool {
         self.raw == b"null"
     }
 
+    /// Returns true if the value begins as an object.
     pub(crate) fn is_object(self) -> bool {
         self.raw.starts_with(b"{")
     }
@@ -117,13 +130,15 @@ impl<'a> RawJson<'a> {
         }
     }
 
-    /// The beginning of an array's first value, its end not looked for.
+    /// Returns the first value of an array, without looking for its end. Returns `None` if this is no array, or an
+    /// empty one.
     pub(crate) fn first_element(self) -> Option<RawJson<'a>> {
         let raw = trim_start(self.raw.strip_prefix(b"[")?);
         (!raw.starts_with(b"]")).then_some(RawJson { raw, whole: false, escaped: true })
     }
 
-    /// Returns the values of an array, or none. The last may be cut off. Text that is no JSON ends them.
+    /// Returns the values of an array in their order, or none if this is no array. The last may be cut off. Text that
+    /// is no JSON ends them.
     pub(crate) fn elements(self) -> impl Iterator<Item = RawJson<'a>> {
         let mut rest = self.raw.strip_prefix(b"[").unwrap_or_default();
         std::iter::from_fn(move || {
@@ -133,7 +148,8 @@ impl<'a> RawJson<'a> {
         })
     }
 
-    /// Appends this value without the whitespace between its tokens, as far as it fits and whatever it holds.
+    /// Appends this value to `out` without the white space between its tokens, until `out` is full. Nothing is
+    /// validated.
     pub(crate) fn compact_into(self, out: &mut BoundedText) {
         let mut rest = trim_start(self.raw);
         while !rest.is_empty() && !out.is_truncated() {
@@ -156,13 +172,13 @@ pub(crate) struct Str<'a> {
 }
 
 impl<'a> Str<'a> {
-    /// Returns true if the string, its escapes read, is `other`, which is ASCII.
+    /// Returns true if the string, with its escapes read, is `other`, which is ASCII.
     #[inline(always)]
     pub(crate) fn is(self, other: &str) -> bool {
         self.raw == other.as_bytes() || (self.escaped && self.has_escapes() && self.reads(other))
     }
 
-    /// Returns the index in `names`, all ASCII, of the string, its escapes read.
+    /// Returns the index in `names`, all ASCII, of the string with its escapes read, or `None` if it is none of them.
     pub(crate) fn position(self, names: &[&str]) -> Option<usize> {
         let same = names.iter().position(|name| self.raw == name.as_bytes());
         if same.is_some() || !self.has_escapes() {
@@ -171,13 +187,14 @@ impl<'a> Str<'a> {
         names.iter().position(|name| self.reads(name))
     }
 
+    /// Returns true if the string, with its escapes read, is `other`. It is read no further than needed.
     fn reads(self, other: &str) -> bool {
         let mut text = BoundedText::new(other.len());
         self.push_into(&mut text);
         !text.is_truncated() && text.as_str() == other
     }
 
-    /// The bytes between the quotes, escapes unread.
+    /// Returns the bytes between the quotes, with the escapes unread.
     pub(crate) fn raw(self) -> &'a [u8] {
         self.raw
     }
@@ -187,11 +204,12 @@ impl<'a> Str<'a> {
         self.escaped && memchr(b'\\', self.raw).is_some()
     }
 
+    /// Returns true if nothing stands between the quotes.
     pub(crate) fn is_empty(self) -> bool {
         self.raw.is_empty()
     }
 
-    /// The string with its escapes read, up to `limit` bytes of it.
+    /// Returns the string with its escapes read, up to `limit` bytes of it, cut between characters.
     pub(crate) fn read(self, limit: usize) -> String {
         let mut text = BoundedText::new(limit);
         self.push_into(&mut text);
@@ -203,8 +221,9 @@ impl<'a> Str<'a> {
         self.raw.ends_with(end.as_bytes())
     }
 
-    /// Appends the string to `out`. Invalid UTF-8 and lone surrogates become U+FFFD: JavaScript agents split a pair
-    /// over two events, and losing a character is better than losing the event.
+    /// Appends the string to `out` with its escapes read, as far as there is room. Invalid UTF-8 and lone surrogates
+    /// become U+FFFD: JavaScript agents split a pair over two events, and losing a character is better than losing the
+    /// event.
     pub(crate) fn push_into(self, out: &mut BoundedText) {
         if !self.escaped {
             return out.push_lossy(self.raw);
@@ -222,7 +241,8 @@ impl<'a> Str<'a> {
         }
     }
 
-    /// The string, if it is not empty and at most `limit` bytes long.
+    /// Returns the string with its escapes read if it is not empty and at most `limit` bytes long, and otherwise
+    /// `None`.
     pub(crate) fn within(self, limit: usize) -> Option<String> {
         let mut text = BoundedText::new(limit);
         self.push_into(&mut text);
@@ -230,7 +250,8 @@ impl<'a> Str<'a> {
     }
 }
 
-/// Reads what follows a backslash: the character, and how many bytes it took. What is no escape is U+FFFD.
+/// Reads what follows a backslash: the character, and how many bytes it took. An unknown escape, a lone half of a
+/// surrogate pair, and a `\u` without four hexadecimal digits give U+FFFD.
 fn unescape(escape: &[u8]) -> (char, usize) {
     let unit = |at: usize| {
         let digits = escape.get(at..at + 4)?;
@@ -264,20 +285,24 @@ pub(crate) struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
+    /// Returns the members of an object, whose end may be missing. There are none in anything else.
     pub(crate) fn of(object: &'a [u8]) -> Members<'a> {
         Members { rest: trim_start(object).strip_prefix(b"{").unwrap_or_default() }
     }
 
-    /// Takes the next member's name alone. Its value is [`Members::cut`], or is taken by [`Members::value`].
+    /// Takes the next member's name alone, or returns `None` at the object's end and where it is no JSON. The value is
+    /// [`Members::cut`], or is taken by [`Members::value`].
     pub(crate) fn name(&mut self) -> Option<Str<'a>> {
         take_name(&mut self.rest)
     }
 
+    /// Takes the value whose name was taken. One without its end is all the rest of the text. Returns `None` if nothing
+    /// is left.
     pub(crate) fn value(&mut self) -> Option<RawJson<'a>> {
         take_value(&mut self.rest)
     }
 
-    /// The beginning of the value whose name was taken, its end not looked for.
+    /// Returns the value whose name was taken, without looking for its end. It is not taken.
     pub(crate) fn cut(&self) -> RawJson<'a> {
         RawJson { raw: self.rest, whole: false, escaped: true }
     }
@@ -291,13 +316,16 @@ impl<'a> Members<'a> {
 impl<'a> Iterator for Members<'a> {
     type Item = (Str<'a>, RawJson<'a>);
 
+    /// Takes the next name and its value, or returns `None` at the end of the object or of the text, and where it is no
+    /// JSON.
     fn next(&mut self) -> Option<Self::Item> {
         let name = take_name(&mut self.rest)?;
         Some((name, take_value(&mut self.rest)?))
     }
 }
 
-/// Returns the first member of each of these names, found in one pass, which ends with the last of them.
+/// Returns the first member of each of these names, or `None` for a name that is not there. They are found in one pass,
+/// which ends with the last of them.
 pub(crate) fn pick<'a, const N: usize>(object: &'a [u8], names: [&str; N]) -> [Option<RawJson<'a>>; N] {
     let mut picked = [None; N];
     for (key, value) in Members::of(object) {
@@ -313,13 +341,15 @@ pub(crate) fn pick<'a, const N: usize>(object: &'a [u8], names: [&str; N]) -> [O
     picked
 }
 
-/// Returns true if `text` is one whole object or string, and nothing but white space is around it.
+/// Returns true if `text` is one object or string with its end, and nothing but white space is around it. Its inside is
+/// not validated.
 pub(crate) fn is_whole(text: &[u8]) -> bool {
     let text = trim(text);
     matches!(text, [b'{' | b'"', ..]) && end_of_value(text) == Some(text.len())
 }
 
-/// The length of the object or string that `text` begins with, if all of it is there.
+/// Returns the length of the object or string that `text` begins with. Returns `None` if its end is missing, or if it
+/// begins with anything else.
 pub(crate) fn end_of_object(text: &[u8]) -> Option<usize> {
     matches!(text, [b'{' | b'"', ..]).then(|| end_of_value(text)).flatten()
 }
@@ -330,21 +360,8 @@ pub(crate) fn trim(text: &[u8]) -> &[u8] {
     &text[..text.iter().rposition(|b| !is_space(*b)).map_or(0, |last| last + 1)]
 }
 
-#[inline(always)]
-fn trim_start(text: &[u8]) -> &[u8] {
-    // Nearly always, for agents write no whitespace, and then without a search.
-    if text.first().is_some_and(|first| !is_space(*first)) {
-        return text;
-    }
-    &text[text.iter().position(|b| !is_space(*b)).unwrap_or(text.len())..]
-}
-
-#[inline(always)]
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
-}
-
-/// Takes a member's name, the comma before it and the colon after it. `None` at the object's end and if it is no JSON.
+/// Takes a member's name, the comma before it and the colon after it. Returns `None` at the object's end and if it is
+/// no JSON.
 #[inline(always)]
 fn take_name<'a>(rest: &mut &'a [u8]) -> Option<Str<'a>> {
     let text = trim_start(rest);
@@ -362,7 +379,7 @@ fn take_name<'a>(rest: &mut &'a [u8]) -> Option<Str<'a>> {
     Some(Str { raw: &text[1..end - 1], escaped })
 }
 
-/// Takes a value. One without its end is all the rest of the text, and not whole. `None` if nothing is left.
+/// Takes a value. One without its end is all the rest of the text, and not whole. Returns `None` if nothing is left.
 #[inline(always)]
 fn take_value<'a>(rest: &mut &'a [u8]) -> Option<RawJson<'a>> {
     let (end, escaped) = match rest.first()? {
@@ -374,77 +391,8 @@ fn take_value<'a>(rest: &mut &'a [u8]) -> Option<RawJson<'a>> {
     (!raw.is_empty()).then_some(RawJson { raw, whole: end.is_some(), escaped })
 }
 
-/// Passes over a value whose end is there.
+/// Passes over a value, or returns `None` if its end is missing.
 fn skip_value(rest: &mut &[u8]) -> Option<()> {
     *rest = &rest[end_of_value(rest)?..];
     Some(())
-}
-
-/// Returns the length of the value that `text` starts with, if all of it is there. A number or word needs what follows
-/// it.
-fn end_of_value(text: &[u8]) -> Option<usize> {
-    match text.first()? {
-        b'"' => end_of_string(text).map(|(end, _)| end),
-        b'{' | b'[' => end_of_container(text),
-        _ => text.iter().position(|b| matches!(b, b',' | b'}' | b']') || is_space(*b)),
-    }
-}
-
-/// Returns the length of the string that `text` starts with, and whether there are escapes in it. `None` without its
-/// end.
-pub(crate) fn end_of_string(text: &[u8]) -> Option<(usize, bool)> {
-    let mut at = 1;
-    // Names and words are short: a call of the wide search costs more than looking at some times eight bytes here.
-    while at <= 48
-        && let Some(bytes) = text.get(at..).and_then(|rest| rest.first_chunk::<8>())
-    {
-        let word = u64::from_le_bytes(*bytes);
-        let hit = bytes_equal(word, b'"') | bytes_equal(word, b'\\');
-        if hit == 0 {
-            at += 8;
-            continue;
-        }
-        at += (hit.trailing_zeros() / 8) as usize;
-        if text[at] == b'"' {
-            return Some((at + 1, false));
-        }
-        break;
-    }
-    let mut escaped = false;
-    loop {
-        at += memchr2(b'"', b'\\', text.get(at..)?)?;
-        if text[at] == b'"' {
-            return Some((at + 1, escaped));
-        }
-        escaped = true;
-        at += 2;
-    }
-}
-
-/// Sets the high bit of the lowest byte of `word` that is `byte`; the bits above it mean nothing.
-#[inline(always)]
-fn bytes_equal(word: u64, byte: u8) -> u64 {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    let zeros = word ^ (ONES * u64::from(byte));
-    zeros.wrapping_sub(ONES) & !zeros & (ONES << 7)
-}
-
-/// Returns the length of an object or array. It counts brackets instead of recursing, so that no depth of nesting
-/// exhausts the stack, and does not distinguish their kinds.
-fn end_of_container(text: &[u8]) -> Option<usize> {
-    let (mut at, mut depth) = (0, 0usize);
-    loop {
-        match text.get(at)? {
-            b'"' => at += end_of_string(&text[at..])?.0 - 1,
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => {
-                depth -= 1;
-                if depth == 0 {
-                    return Some(at + 1);
-                }
-            }
-            _ => {}
-        }
-        at += 1;
-    }
 }

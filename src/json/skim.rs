@@ -1,12 +1,12 @@
-//! Skims an object that is too large to keep. Its top-level members that are asked for are kept while the bytes pass, each
-//! up to a limit, and a part of what the objects and lists among them hold: see [`crate::json::nested`]. So the members
-//! that decide a run are known wherever they stand.
+//! Skims an object that is too large to keep. Its top-level members that are asked for are kept while the bytes pass,
+//! each up to a limit, and a part of what the objects and lists among them hold: see [`crate::json::nested`]. So the
+//! members that decide a run are known wherever they stand.
 
 use crate::json::extent::Extent;
 use crate::json::nested::{NAME, Nested, STRING};
 
-/// Bytes that are kept of all members together (128 KiB). Each member may take at most half of what is left, so that there
-/// is always room for a short one behind it.
+/// Bytes that are kept of all members together (128 KiB). Each member may take at most half of what is left, so that
+/// there is always room for a short one behind it.
 const ALL: usize = 128 * 1024;
 
 /// Bytes that are kept of one object or array: those of its longest string, and as many for what stands beside that.
@@ -74,8 +74,8 @@ impl Skim {
         }
     }
 
-    /// Returns the members that were kept, as an object. Values that were too large are cut. The object has its end
-    /// only if the skimmed one had, and only white space came after it.
+    /// Returns the members that were kept so far, as an object. Values that were too large are cut. The object has its
+    /// end only if the skimmed one had, and only white space came after it.
     pub(crate) fn object(&mut self) -> &[u8] {
         if self.place == Place::Behind && !self.out.ends_with(b"\n") {
             // A mark that closes it once: whitespace behind an object is none of it.
@@ -100,6 +100,7 @@ impl Skim {
         if self.is_whole() && !self.is_lost && !self.nested.is_lost() { b'}' } else { b' ' }
     }
 
+    /// Returns the bytes of memory that are held.
     pub(crate) fn capacity(&self) -> usize {
         self.out.capacity() + self.name.capacity() + self.nested.capacity()
     }
@@ -120,7 +121,8 @@ impl Skim {
         }
     }
 
-    /// Takes one byte outside strings and nested values.
+    /// Takes one byte outside strings and nested values, and finds out what comes next. A byte that no object has there
+    /// breaks it: from then on nothing is taken.
     fn byte(&mut self, byte: u8) {
         let is_space = matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
         self.place = match (self.place, byte) {
@@ -152,7 +154,8 @@ impl Skim {
         };
     }
 
-    /// Takes a byte of a name. A name that is too long for any reader is only passed over.
+    /// Takes a byte of a name, and returns what comes next. At most 512 bytes are kept: a member with a longer name is
+    /// not kept.
     fn in_name(&mut self, byte: u8) -> Place {
         if self.escaped {
             self.escaped = false;
@@ -167,7 +170,8 @@ impl Skim {
         Place::Name
     }
 
-    /// Begins the value of the name that was taken. Both are kept if `keep` wants them and there is room.
+    /// Begins the value of the name that was taken, and returns `place`, where it is now. Both are kept if `keep` wants
+    /// them and there is room for at least [`LEAST`] bytes. If there is none, the member is lost.
     fn begin(&mut self, first: u8, place: Place) -> Place {
         self.limit = 0;
         let is_asked_for = self.name.len() < NAME && (self.keep)(&self.name);
@@ -194,7 +198,7 @@ impl Skim {
         place
     }
 
-    /// Keeps a byte of the value under way.
+    /// Keeps a byte of the value under way. If it is longer than is kept, it is ended.
     fn push(&mut self, byte: u8) {
         if self.out.len() < self.limit {
             self.out.push(byte);
@@ -203,7 +207,8 @@ impl Skim {
         }
     }
 
-    /// Ends a value that is longer than is kept.
+    /// Ends a value that is longer than is kept. A string gets its quote, without half an escape. The rest is passed
+    /// over.
     fn cut(&mut self) {
         if self.place == Place::Text {
             if self.escaped {
@@ -215,7 +220,8 @@ impl Skim {
         self.limit = 0;
     }
 
-    /// Takes the bytes of a string, up to its quote. Returns their number.
+    /// Takes the bytes of a string, up to and with its closing quote, and keeps them as far as there is room. Returns
+    /// how many were taken. If the quote is not among them, all were.
     fn text(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
         while let Some(byte) = bytes.get(at).copied() {
@@ -251,7 +257,8 @@ impl Skim {
         at
     }
 
-    /// Takes what belongs to an object or array, up to its bracket. Returns how many bytes that is.
+    /// Takes what belongs to an object or array, up to its bracket, and keeps a part of it if it was asked for. Returns
+    /// how many bytes that is.
     fn within_nested(&mut self, bytes: &[u8]) -> usize {
         let (taken, is_end) = match self.limit {
             0 => self.passed.take(bytes),

@@ -13,12 +13,12 @@ pub struct Steps {
 }
 
 impl Steps {
-    /// Returns an allowance of so many steps.
+    /// Returns an allowance of `limit` steps, none of them taken.
     pub fn new(limit: u64) -> Self {
         Self { limit, taken: Cell::new(0) }
     }
 
-    /// Takes steps. Returns false if there are not so many left. Then all are spent, and every later call returns
+    /// Takes steps, and returns true if there were so many left. Otherwise all are spent, and every later call returns
     /// false.
     pub(crate) fn take(&self, steps: u64) -> bool {
         if self.are_spent() {
@@ -39,8 +39,8 @@ impl Steps {
     }
 }
 
-/// Returns the steps of looking at so many bytes in a row: one for every 32 bytes, rounded down. The step of the value to
-/// which they belong is not included.
+/// Returns the steps of looking at so many bytes in a row: one for every 32 bytes, rounded down. The step of the value
+/// to which they belong is not included.
 pub(crate) fn of_bytes(bytes: usize) -> u64 {
     (bytes / 32) as u64
 }

@@ -15,14 +15,15 @@ const FIRST: u32 = 0xE000;
 /// The first half, and their number.
 const HALVES: (u32, u32) = (0xD800, 0x800);
 
-/// Appends half a surrogate pair.
+/// Appends half a surrogate pair, the UTF-16 code `unit`, as two characters: the mark, and a private character that
+/// stands for it.
 pub(crate) fn push_half(text: &mut String, unit: u16) {
     let place = u32::from(unit).wrapping_sub(HALVES.0);
     text.push(MARK);
     text.push(char::from_u32(FIRST + place % HALVES.1).unwrap_or(char::REPLACEMENT_CHARACTER));
 }
 
-/// Appends a text without halves.
+/// Appends a text without halves. A mark that it holds itself is doubled.
 pub(crate) fn push_plain(text: &mut String, plain: &str) {
     let mut parts = plain.split(MARK);
     text.push_str(parts.next().unwrap_or_default());
@@ -32,7 +33,7 @@ pub(crate) fn push_plain(text: &mut String, plain: &str) {
     }
 }
 
-/// Returns a JSON text in which marked halves are escapes again.
+/// Returns a JSON text in which marked halves are escapes again, and doubled marks single ones.
 pub(crate) fn unmarked(json: String) -> String {
     if !json.contains(MARK) {
         return json;
@@ -45,12 +46,13 @@ pub(crate) fn unmarked(json: String) -> String {
     text
 }
 
-/// Returns the JSON text of a value for others.
+/// Returns the JSON text of a value for others. Marked halves in its strings are written as the escapes that they were.
 pub fn to_json(value: &Value) -> String {
     unmarked(value.to_string())
 }
 
-/// Returns the text for a record or a key, which hold Unicode: a half becomes U+FFFD.
+/// Returns the text for a record or a key, which hold Unicode: each half becomes U+FFFD, and a doubled mark a single
+/// one.
 pub fn shown(text: &str) -> Cow<'_, str> {
     if !text.contains(MARK) {
         return Cow::Borrowed(text);
@@ -60,8 +62,8 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Appends a part of a JSON text with its halves as escapes. Other text is appended by `push`, and stays marked,
-/// because it becomes part of a string that is written as JSON again.
+/// Appends a part of a JSON text with its halves as escapes. All other text is appended by `push`. Doubled marks stay
+/// doubled in it, because it becomes part of a string that is written as JSON again.
 pub(crate) fn escape_halves(json: &str, text: &mut String, push: &mut impl FnMut(&mut String, &str)) {
     let mut rest = json;
     while let Some((at, half)) = next_half(rest) {
@@ -73,7 +75,8 @@ pub(crate) fn escape_halves(json: &str, text: &mut String, push: &mut impl FnMut
     push(text, rest);
 }
 
-/// Returns the place of the next marked half, which is two characters of three bytes, and the half.
+/// Returns the place of the first marked half, which is two characters of three bytes, and the half. Returns `None` if
+/// there is none. A doubled mark is passed over.
 fn next_half(text: &str) -> Option<(usize, u32)> {
     let mut chars = text[text.find(MARK)?..].chars();
     let mut at = text.find(MARK)?;
@@ -91,7 +94,8 @@ fn next_half(text: &str) -> Option<(usize, u32)> {
     None
 }
 
-/// Copies `marked` to `text`, with `write_half` in place of each half.
+/// Appends `marked` to `text`, with what `write_half` writes in place of each half, and a single mark in place of each
+/// doubled one.
 fn replace(marked: &str, text: &mut String, mut write_half: impl FnMut(&mut String, u32)) {
     let mut rest = marked;
     while let Some(at) = rest.find(MARK) {

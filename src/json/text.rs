@@ -9,11 +9,13 @@ pub(crate) struct BoundedText {
 }
 
 impl BoundedText {
+    /// Returns an empty text that keeps at most `limit` bytes.
     pub(crate) fn new(limit: usize) -> BoundedText {
         BoundedText { text: String::new(), limit, truncated: false }
     }
 
-    /// Appends `more`, as far as it fits. Once something did not fit, nothing is appended any more.
+    /// Appends `more`, as far as it fits, cut between characters. Once something did not fit, nothing is appended any
+    /// more.
     pub(crate) fn push(&mut self, more: &str) {
         if self.truncated {
             return;
@@ -36,11 +38,12 @@ impl BoundedText {
         }
     }
 
+    /// Empties the text, which then counts as not truncated.
     pub(crate) fn clear(&mut self) {
         self.cut_back(0);
     }
 
-    /// Takes back what was appended after the first `length` bytes.
+    /// Takes back what was appended after the first `length` bytes. The text then counts as not truncated.
     pub(crate) fn cut_back(&mut self, length: usize) {
         self.text.truncate(self.text.floor_char_boundary(length));
         self.truncated = false;
@@ -60,32 +63,38 @@ impl BoundedText {
         end
     }
 
-    /// Empties the text, and gives its memory back.
+    /// Empties the text as [`BoundedText::clear`] does, and gives its memory back.
     pub(crate) fn release(&mut self) {
         self.clear();
         self.text.shrink_to_fit();
     }
 
+    /// Returns the text that is kept.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
+    /// Returns the number of bytes that are kept.
     pub(crate) fn len(&self) -> usize {
         self.text.len()
     }
 
+    /// Returns true if nothing is kept.
     pub(crate) fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
 
+    /// Returns true if something did not fit since the text was last emptied or cut back.
     pub(crate) fn is_truncated(&self) -> bool {
         self.truncated
     }
 
+    /// Returns the bytes of memory that are held.
     pub(crate) fn capacity(&self) -> usize {
         self.text.capacity()
     }
 
+    /// Returns the text that is kept.
     pub(crate) fn into_string(self) -> String {
         self.text
     }

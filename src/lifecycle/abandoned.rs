@@ -1,5 +1,5 @@
-//! Closing an execution that nobody works on, whatever its row says: the dead attempt's, the retryable one's after its last
-//! delivery, and that of a fire without any record.
+//! Closing an execution that nobody works on, whatever its row says: the dead attempt's, the retryable one's after its
+//! last delivery, and that of a fire without any record.
 
 use crate::{
     clock::Clock,
@@ -44,6 +44,7 @@ pub struct UnstartedExecution<'a> {
 pub struct InProgress;
 
 impl From<InProgress> for Failure {
+    /// Returns a retryable failure `InProgress`.
     fn from(error: InProgress) -> Self {
         Self::retryable(ErrorType::InProgress, error.to_string())
     }
@@ -67,6 +68,7 @@ pub enum CloseError {
 }
 
 impl From<CloseError> for Failure {
+    /// Returns the failure of the cause. A row that keeps changing is a retryable `RecordStoreFailed`.
     fn from(error: CloseError) -> Self {
         match error {
             CloseError::Store(error) => error.into(),
@@ -77,8 +79,11 @@ impl From<CloseError> for Failure {
     }
 }
 
-/// Ends an execution if nobody works on it. `row` is the row as it was read. If there is none, `unstarted` is written.
-/// Without `unstarted` the action is then `Nothing`. Returns the action that was taken, with the row that decided it.
+/// Ends an execution if nobody works on it, as [`decide_close`] says for its row, and decides again if the row has
+/// changed meanwhile. `row` is the row as it was read. If there is none, `unstarted` is written. Without `unstarted`
+/// nothing is written then, and the action is `Nothing`. Returns the action that was taken, with the row that decided
+/// it.
+///
 /// An attempt that may be alive is not waited for. A hand-over to the agent of a detached run is left to the caller,
 /// because it needs the timer. If the user of `fire` is unknown, the row's user counts.
 ///
@@ -146,7 +151,8 @@ pub async fn close_abandoned<T: Table, C: Clock>(
 }
 
 impl UnstartedExecution<'_> {
-    /// Returns the attempt that the record names. Its `owner` is empty, because no invocation owns the execution.
+    /// Returns the attempt that the record names, with the number of attempts that Lambda made. Its `owner` is empty,
+    /// because no invocation owns the execution. The session is the task's, or otherwise the execution's own.
     fn as_attempt(&self, execution_id: &str) -> Attempt {
         Attempt {
             execution_id: execution_id.into(),

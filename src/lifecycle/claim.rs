@@ -60,12 +60,13 @@ pub enum ClaimError {
     OfAnotherUser(#[from] OfAnotherUser),
 }
 
-/// Claims the execution for `attempt`. Sets the attempt's number, its start and what earlier attempts left from the
-/// stored row. After an error they are those of the claim that may have been written. What [`decide_claim`] decides for
-/// the row is done under the condition that the row is unchanged, and decided anew if it is not, at most [`MAX_SWAPS`]
-/// times. Waiting for another attempt of the same request does not count. The first try writes without a read, on the
-/// condition that there is no row. An execution that was to be cancelled, or whose attempt died, may be ended here
-/// instead.
+/// Claims the execution for `attempt`, as [`decide_claim`] decides for its row. What is decided is done under the
+/// condition that the row is unchanged, and decided anew if it is not, at most [`MAX_SWAPS`] times. Waiting for another
+/// attempt of the same request does not count. The first try writes without a read, on the condition that there is no
+/// row. An execution that was to be cancelled, or whose attempt died, may be ended here instead.
+///
+/// Sets the attempt's number, its start and what earlier attempts left from the stored row. After an error they are
+/// those of the claim that may have been written.
 ///
 /// # Errors
 /// Returns an error if DynamoDB fails, the row keeps changing, the execution is another user's, or another attempt of
@@ -137,7 +138,8 @@ pub async fn claim<T: Table, C: Clock>(
     }
 }
 
-/// Ends an execution that nobody works on, as `decision` says. Returns the row that refused this, if one did.
+/// Ends an execution that nobody works on: as overdue or interrupted if `decision` says so, and otherwise as cancelled.
+/// Returns the claim that results, or as inner error the row that refused this.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not take it.
@@ -169,9 +171,9 @@ async fn close_dead<T: Table, C: Clock>(
     })
 }
 
-/// Makes `attempt` the attempt `number` of `row`. The start stays that of the first attempt. The tokens of earlier
-/// attempts are kept, because they were used however those ended. A row whose ttl has passed counts as absent: the
-/// start is then `started_at`, with its `ttl`.
+/// Makes `attempt` the attempt `number` of `row`. Its start and ttl are those of the first attempt. The tokens of
+/// earlier attempts are kept, because they were used however those ended. A row whose ttl has passed at `now` counts as
+/// absent: the start is then `started_at`, with its `ttl`, and there are no earlier tokens.
 fn continue_from(attempt: &mut Attempt, number: u32, row: &Row, now: i64, (started_at, ttl): &(String, i64)) {
     let expired = row.is_expired(now);
     attempt.attempt = number;
@@ -182,7 +184,8 @@ fn continue_from(attempt: &mut Attempt, number: u32, row: &Row, now: i64, (start
 
 /// Claims the execution until the run's time is up, and takes the claim back after a failure of the table. One of the
 /// SDK's tries may have been applied all the same. If the execution were left `running`, it would look like a run that
-/// died. Taking it back is tried once, until the time of the last write.
+/// died. Taking it back is tried once, until the time of the last write. No claim is begun once the run's time is up: a
+/// process that was frozen until then may be forgotten, and nobody would settle what it claims.
 ///
 /// # Errors
 /// Returns the errors of the claim. A failure of the table is retryable unless this was the last attempt.
@@ -194,6 +197,9 @@ pub async fn claim_or_give_up<T: Table, C: Clock>(
     deadline: Deadline,
     state: &RunState,
 ) -> Result<Claim, Failure> {
+    if store.clock.instant() >= deadline.run_until {
+        return Err(StoreError::OutOfTime.into());
+    }
     let claiming = claim(store, fire, attempt, lease, deadline, state);
     let error = match store.clock.timeout_at(deadline.run_until, claiming).await {
         Some(Ok(claim)) => return Ok(claim),
@@ -227,6 +233,7 @@ pub async fn claim_or_give_up<T: Table, C: Clock>(
 }
 
 impl From<ClaimError> for Failure {
+    /// Returns the failure of the cause. A row that keeps changing is a retryable `RecordStoreFailed`.
     fn from(error: ClaimError) -> Self {
         match error {
             ClaimError::Store(error) => error.into(),

@@ -18,6 +18,7 @@ use crate::{
         failure::Failure,
         fire::Fire,
         health::Change,
+        run_lock::Slot,
         run_state::RunState,
         trigger_snapshot::{TriggerKnowledge, TriggerSnapshot},
         usage::Usage,
@@ -52,7 +53,8 @@ pub struct CloseLimits<'a> {
 }
 
 impl CloseLimits<'_> {
-    /// Returns the time until which the end waits for the writes beside it.
+    /// Returns the time until which the end waits for the writes beside it: half of the time that is left, and at most
+    /// 10 s from now.
     fn beside(self, clock: &impl Clock) -> Instant {
         let start = clock.instant();
         start + BESIDE_LIMIT.min(self.until.saturating_duration_since(start) / 2)
@@ -65,8 +67,8 @@ pub(crate) struct FinalResult<'a> {
     status: Status,
     failure: Option<&'a Failure>,
     tokens: u64,
-    /// True if the execution may hold its trigger's run lock although no attempt does.
-    frees_run_lock: bool,
+    /// The slot of its trigger's run lock that the execution may hold although no attempt does.
+    held_slot: Option<Slot>,
 }
 
 impl<'a> FinalResult<'a> {
@@ -75,27 +77,26 @@ impl<'a> FinalResult<'a> {
     pub(crate) fn of_ending(ending: &'a Ending) -> Self {
         let is_final = ending.failure.as_ref().is_none_or(|failure| !failure.retryable);
         let tokens = ending.usage().filter(|_| is_final).map_or(0, Usage::tokens);
-        Self { status: ending.status, failure: ending.failure.as_ref(), tokens, frees_run_lock: false }
+        Self { status: ending.status, failure: ending.failure.as_ref(), tokens, held_slot: None }
     }
 
     /// Returns the result of an ending that the agent of a detached run reported. The run left `row`.
     pub(crate) fn reported(ending: &'a Ending, row: &Row) -> Self {
-        Self { frees_run_lock: holds_run_lock(row), ..Self::of_ending(ending) }
+        Self { held_slot: row.held_slot(), ..Self::of_ending(ending) }
     }
 
     /// Returns the result of an execution whose failure is made final. Its attempts left `row`.
     pub(crate) fn failed(failure: &'a Failure, row: &Row) -> Self {
-        let frees_run_lock = holds_run_lock(row);
-        Self { status: Status::Failed, failure: Some(failure), tokens: row.tokens(), frees_run_lock }
+        Self { status: Status::Failed, failure: Some(failure), tokens: row.tokens(), held_slot: row.held_slot() }
     }
 
     /// Returns the result of an execution that is cancelled. Its attempts left `row`.
     pub(crate) fn cancelled(row: &Row) -> Self {
-        let frees_run_lock = holds_run_lock(row);
-        Self { status: Status::Cancelled, failure: None, tokens: row.tokens(), frees_run_lock }
+        Self { status: Status::Cancelled, failure: None, tokens: row.tokens(), held_slot: row.held_slot() }
     }
 
-    /// Returns true if the result may change the trigger's health or its counters.
+    /// Returns true if the result may change the trigger's health or its counters: it is a success or a final failure,
+    /// or tokens were used.
     fn concerns_trigger(self) -> bool {
         self.is_success().is_some() || self.tokens > 0
     }
@@ -111,27 +112,22 @@ impl<'a> FinalResult<'a> {
     }
 }
 
-/// Returns true if the run of `row` holds its trigger's run lock until it ends.
-fn holds_run_lock(row: &Row) -> bool {
-    row.has_run_lock == Some(true)
-}
-
-/// Returns the knowledge of the trigger item that `fire` carries. A fire without one may still have a stored trigger:
-/// it is unread.
+/// Returns the knowledge of the trigger item that `fire` carries. Without an item it is `Unread`: the trigger may still
+/// be a stored one.
 pub(crate) fn knowledge_of(fire: &Fire) -> TriggerKnowledge {
     fire.trigger.clone().map_or(TriggerKnowledge::Unread, TriggerKnowledge::Present)
 }
 
-/// Returns the execution of `fire`.
+/// Returns the execution with the ids of `fire`.
 pub(crate) fn execution_of<'a>(fire: &'a Fire, execution_id: &'a str) -> ExecutionRef<'a> {
     ExecutionRef { user_id: &fire.user_id, trigger_id: &fire.trigger_id, execution_id }
 }
 
 /// Writes the end of an execution, and in the same transaction the change that `result` makes to its trigger, and the
-/// release of the run lock that a detached run holds. `trigger`
-/// is the caller's knowledge of the trigger item. The item is read here if the result needs it and nobody has read it.
-/// If the trigger's part cannot be written in the time that [`CloseLimits`] gives it, the end is written alone. The end
-/// itself has no time limit here. If its condition does not hold, nothing is written, and the row is returned.
+/// release of the run lock that a detached run holds. `trigger` is the caller's knowledge of the trigger item. The item
+/// is read here if the result needs it and nobody has read it. If the trigger's part cannot be written in the time that
+/// [`CloseLimits`] gives it, the end is written alone. The end itself has no time limit here. If its condition does not
+/// hold, nothing is written, and the row is returned.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not take the end, which may have been written all the same.
@@ -145,7 +141,7 @@ pub(crate) async fn close<T: Table, C: Clock>(
     limits: CloseLimits<'_>,
 ) -> Result<Write, StoreError> {
     let end = |is_stored| write.build(key_of(execution), is_stored);
-    if !result.concerns_trigger() && !result.frees_run_lock {
+    if !result.concerns_trigger() && result.held_slot.is_none() {
         return store.write_conditionally(end(matches!(trigger, TriggerKnowledge::Present(_)))).await;
     }
     let until = limits.beside(&store.clock);
@@ -198,7 +194,7 @@ impl<T: Table, C: Clock, E: Fn(bool) -> ConditionalWrite> Closing<'_, T, C, E> {
         let mut waits = backoff::endless();
         let mut refusals = 0;
         let mut unwritable: Vec<(Part, StoreError)> = Vec::new();
-        let mut frees_run_lock = result.frees_run_lock;
+        let mut held_slot = result.held_slot;
         let needs_trigger = result.concerns_trigger() && !execution.user_id.is_empty();
         while refusals <= MAX_REFUSALS {
             if matches!(known, TriggerKnowledge::Unread) && needs_trigger {
@@ -224,7 +220,7 @@ impl<T: Table, C: Clock, E: Fn(bool) -> ConditionalWrite> Closing<'_, T, C, E> {
                 .as_ref()
                 .map(|(snapshot, change)| health_write(*execution, &snapshot.health, *change, result.failure, *now));
             let tokens = tokens.map(|tokens| tokens_write(*execution, tokens, *now));
-            let run_lock = frees_run_lock.then(|| free_run_lock(*execution));
+            let run_lock = held_slot.map(|slot| free_run_lock(*execution, slot));
             let beside = [(Part::Health, health), (Part::Tokens, tokens), (Part::RunLock, run_lock)].into_iter();
             let beside = beside.filter_map(|(part, write)| Some((part, write?)));
             let (parts, beside): (Vec<Part>, Vec<ConditionalWrite>) = beside.unzip();
@@ -243,7 +239,7 @@ impl<T: Table, C: Clock, E: Fn(bool) -> ConditionalWrite> Closing<'_, T, C, E> {
                 Ok(Transacted::Refused(0, row)) => return Ok((Write::Refused(readable(row)?), None)),
                 // Another execution has the lock by now.
                 Ok(Transacted::Refused(index, _)) if parts.get(index - 1) == Some(&Part::RunLock) => {
-                    frees_run_lock = false;
+                    held_slot = None;
                 }
                 Ok(Transacted::Refused(_, item)) => {
                     known = TriggerKnowledge::read(item.and_then(|item| current(item, *now)).as_ref());
@@ -264,25 +260,29 @@ impl<T: Table, C: Clock, E: Fn(bool) -> ConditionalWrite> Closing<'_, T, C, E> {
         Err(StoreError::Contended)
     }
 
-    /// Returns the change of the trigger's health, if the result is one that changes it.
+    /// Returns the change of the trigger's health by this result. Returns `None` if the result says nothing about the
+    /// trigger, or the health does not change.
     fn health_change(&self, TriggerSnapshot { policy, health, .. }: &TriggerSnapshot) -> Option<Change> {
         health.after(self.result.is_success()?, policy.pause_after_failures)
     }
 
-    /// Returns the tokens to count, if the trigger's are limited.
+    /// Returns the tokens to count for the day. Returns `None` if the trigger's tokens are not limited, or none were
+    /// used.
     fn counted_tokens(&self, TriggerSnapshot { policy, .. }: &TriggerSnapshot) -> Option<u64> {
         policy.max_tokens_per_day.map(|_| self.result.tokens).filter(|tokens| *tokens > 0)
     }
 }
 
-/// Returns the number of parts that were left out, with the cause of the first.
+/// Returns the number of parts that were left out, with the cause of the first, or `None` if there are none.
 fn summed(left_out: Vec<(Part, StoreError)>) -> Option<(u64, StoreError)> {
     let count = u64::try_from(left_out.len()).unwrap_or(u64::MAX);
     left_out.into_iter().next().map(|(_, cause)| (count, cause))
 }
 
-/// Ends an execution whose last attempt died and left `seen`. The record gets the description of what that attempt ran
-/// from the kept input, if it is read in time: the row may only have one from before the trigger item was read.
+/// Ends an execution whose last attempt died and left `seen`, as failed by `Interrupted`, with what [`close`] writes
+/// beside it. The record gets the description of what that attempt ran from the kept input, if it is read in time: the
+/// row may only have one from before the trigger item was read. If the row is no longer as `seen`, nothing is written,
+/// and it is returned.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not take it.
@@ -304,7 +304,8 @@ pub(crate) async fn close_as_interrupted<T: Table, C: Clock>(
     close(store, execution, trigger, FinalResult::failed(&failure, seen), write, now, limits).await
 }
 
-/// Ends a detached run whose agent was silent for too long, and left `seen`.
+/// Ends a detached run whose agent was silent for too long, and left `seen`, as failed by `ReportOverdue`, with what
+/// [`close`] writes beside it. If the row is no longer as `seen`, nothing is written, and it is returned.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not take it.
@@ -322,7 +323,9 @@ pub(crate) async fn close_as_overdue<T: Table, C: Clock>(
     close(store, execution, trigger, FinalResult::failed(&failure, seen), write, now, limits).await
 }
 
-/// Ends an execution that was to be cancelled and whose last attempt failed or died, and left `seen`.
+/// Ends an execution that was to be cancelled and whose last attempt failed or died, and left `seen`, as cancelled,
+/// with what [`close`] writes beside it: the tokens of its attempts, and the release of a run lock that it holds. If
+/// the row is no longer as `seen`, nothing is written, and it is returned.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not take it.

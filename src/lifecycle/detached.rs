@@ -1,5 +1,6 @@
-//! Detached runs between their call and their end: the lease passes to the agent, looks find out whether it is over, and
-//! silence ends the run. A look is sent before every step that leaves a run to the agent: there is no run without a timer.
+//! Detached runs between their call and their end: the lease passes to the agent, looks find out whether it is over,
+//! and silence ends the run. A look is sent before every step that leaves a run to the agent: there is no run without a
+//! timer.
 
 use std::time::Duration;
 
@@ -15,8 +16,7 @@ use crate::{
     },
     lifecycle::{
         lease::{OwnedExecution, RunStop, Stop},
-        looks::{LookNotSent, Looks, look_at},
-        report::stop_later,
+        looks::{LookNotSent, Looks, look_at, stop_later},
     },
     store::{Store, Write, detached::HandOver, error::StoreError, table::Table},
 };
@@ -33,12 +33,14 @@ pub enum DetachedError {
 }
 
 impl From<LookNotSent> for Failure {
+    /// Returns a retryable failure `DispatchFailed`.
     fn from(error: LookNotSent) -> Self {
         Self::retryable(ErrorType::DispatchFailed, error.to_string())
     }
 }
 
 impl From<DetachedError> for Failure {
+    /// Returns the failure of the cause.
     fn from(error: DetachedError) -> Self {
         match error {
             DetachedError::Store(error) => error.into(),
@@ -47,7 +49,11 @@ impl From<DetachedError> for Failure {
     }
 }
 
-/// Sends the look that comes when the agent's lease, which ends at `lease_until`, counts as over.
+/// Sends the look that comes when the agent's lease, which ends at `lease_until`, counts as over: after its end and the
+/// tolerated skew, or sooner if SQS cannot wait so long.
+///
+/// # Errors
+/// Returns an error if it is unknown whether the look was sent.
 pub(super) async fn look_later(
     looks: &impl Looks,
     look: &Look,
@@ -59,9 +65,9 @@ pub(super) async fn look_later(
     looks.send(look, look_delay(lease_until.saturating_add(skew), now)).await
 }
 
-/// Lets the lease of a detached run whose attempt died pass to its agent, which may be at work. The agent is never called
-/// again, and gets `firstReportSeconds` for its first report. Returns the row that refused this if it has changed in what
-/// matters: the caller then acts on that row.
+/// Lets the lease of a detached run whose attempt died pass to its agent, which may be at work. The agent is never
+/// called again, and gets `firstReportSeconds` for its first report. Returns the row that refused this if it has
+/// changed in what matters: the caller then acts on that row.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not answer, no look could be sent, or the row keeps changing.
@@ -95,12 +101,13 @@ pub async fn hand_over_dead<T: Table, C: Clock>(
     Err(StoreError::Contended.into())
 }
 
-/// Makes the row, the run lock and the timer ready for a call after which the attempt may die. `claimed` is what the claim
-/// has written, `run` what the run is by now, with the delay of its first look. Without `run` the run is no detached one.
+/// Makes the row, the run lock and the timer ready for a call after which the attempt may die. `claimed` is what the
+/// claim has written, `run` what the run is by now, with the delay of its first look. Without `run` the run is no
+/// detached one.
 ///
 /// # Errors
-/// Returns the loss of the lease, and a retryable failure if the table does not answer or no look could be sent: there is
-/// no call without a timer.
+/// Returns the loss of the lease, and a retryable failure if the table does not answer or no look could be sent: there
+/// is no call without a timer.
 pub async fn arm<T: Table, C: Clock>(
     held: &OwnedExecution<'_, T, C>,
     looks: &impl Looks,
@@ -123,6 +130,7 @@ pub async fn arm<T: Table, C: Clock>(
         report_key: detachment.report_key.clone(),
         purpose: Purpose::Timer,
         tries: 0,
+        counts_end_at: None,
     };
     Ok(looks.send(&look, first_look).await?)
 }
@@ -140,9 +148,9 @@ pub enum Left {
     Lost,
 }
 
-/// Lets the lease of an attempt pass to its agent, and repeats this until the time of the last write. `facts` returns what
-/// is written at a time. A hand-over whose answer was lost, and one that another invocation made because it took this
-/// attempt for dead, count like this one.
+/// Lets the lease of an attempt pass to its agent, and repeats this until the time of the last write. `facts` returns
+/// what is written at a time. A hand-over whose answer was lost, and one that another invocation made because it took
+/// this attempt for dead, count like this one.
 ///
 /// # Errors
 /// Returns the table's failure. Then a look, or Lambda's retry, hands the run over without its acknowledgement.
@@ -187,7 +195,9 @@ pub async fn why_lost<T: Table, C: Clock>(
     Ok(left_as(held, report_key, held.store.in_time(deadline.write_until, reading).await?))
 }
 
-/// Returns what a row that the attempt does not own says about its detached run.
+/// Returns what a row that refused the attempt says about its detached run. The row of another report key, and none, is
+/// `Lost`. One that is not running has `Ended`. One that was handed over is the agent's, `ToAgent`: the run lock is
+/// then left to it. One that names this attempt as owner is its `Own`.
 fn left_as<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, report_key: &str, row: Option<Row>) -> Left {
     match row.filter(|row| row.report_key.as_deref() == Some(report_key)) {
         Some(row) if row.status != Status::Running => Left::Ended(Box::new(row)),
@@ -203,8 +213,8 @@ fn left_as<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, report_key: &str
 /// Hands the run of a dead attempt to its agent once. Returns the row if it has ended, or is the agent's, by now.
 ///
 /// # Errors
-/// Returns the errors of [`hand_over_dead`], and [`StoreError::Contended`] if the attempt lives or failed retryably: the
-/// next delivery decides.
+/// Returns the errors of [`hand_over_dead`], and [`StoreError::Contended`] if the attempt lives or failed retryably:
+/// the next delivery decides.
 pub async fn hand_over_once<T: Table, C: Clock>(
     store: &Store<T, C>,
     looks: &impl Looks,
@@ -225,8 +235,8 @@ pub async fn hand_over_once<T: Table, C: Clock>(
 }
 
 /// Does what the closing of an execution leaves to the timer. A dead attempt of a detached run is handed over, and the
-/// session of an agent whose run was ended is stopped later. `row` is the row that decided the action. Returns the action
-/// and the row that count then: a run that was to be handed over may have ended meanwhile.
+/// session of an agent whose run was ended is stopped later. `row` is the row that decided the action. Returns the
+/// action and the row that count then: a run that was to be handed over may have ended meanwhile.
 ///
 /// # Errors
 /// Returns the errors of [`hand_over_once`].
@@ -238,7 +248,7 @@ pub async fn after_close<T: Table, C: Clock>(
     (action, row): (CloseAction, Option<Row>),
 ) -> Result<(CloseAction, Option<Row>), DetachedError> {
     let Some(seen) = row.as_ref().filter(|row| row.report_key.is_some()) else { return Ok((action, row)) };
-    let status = match action {
+    match action {
         CloseAction::HandOver => {
             let found = hand_over_once(store, looks, lease, execution, seen.clone()).await?;
             return Ok(match found {
@@ -247,20 +257,19 @@ pub async fn after_close<T: Table, C: Clock>(
                 None => (action, row),
             });
         }
-        CloseAction::Overdue => Status::Failed,
-        CloseAction::Cancel => Status::Cancelled,
-        _ => return Ok((action, row)),
-    };
-    stop_later(looks, execution, &Row { status, ..seen.clone() }).await;
+        CloseAction::Overdue | CloseAction::Cancel => stop_later(looks, execution, seen).await,
+        _ => {}
+    }
     Ok((action, row))
 }
 
 /// Asks for the end of an execution that is running or may be retried. The agent of a detached run hears of it with its
-/// next report, and gets a minute to clean up: then a look ends the run. Returns the row as it is now, or the row that is
-/// none of these.
+/// next report, and gets a minute to clean up: then a look ends the run. Returns the row as it is now, or the row that
+/// is none of these.
 ///
 /// # Errors
-/// Returns an error if DynamoDB does not answer, or the look could not be sent. The end was then asked for all the same.
+/// Returns an error if DynamoDB does not answer, or the look could not be sent. The end was then asked for all the
+/// same.
 pub async fn cancel<T: Table, C: Clock>(
     store: &Store<T, C>,
     looks: &impl Looks,

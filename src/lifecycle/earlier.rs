@@ -29,6 +29,8 @@ pub struct Looker<'a> {
 }
 
 impl Looker<'_> {
+    /// Returns true if another attempt of this request is at work on the execution of `row`: it is running, its lease
+    /// lasts at `now`, and the lease is not its agent's. Nobody waits for the agent of a detached run.
     fn must_wait_for(&self, row: &Row, now: i64) -> bool {
         // Nobody waits for the agent of a detached run.
         row.status == Status::Running

@@ -6,6 +6,7 @@ use crate::{
     clock::{self, Clock},
     domain::{
         attempt::StartTime,
+        detached::ttl_of_longest,
         fire::{self, Fire, Identity, Origin},
     },
     store::{Store, error::StoreError, table::Table},
@@ -13,8 +14,8 @@ use crate::{
 
 /// Returns the fire's execution id. The id of a fire without an identity of its own is remembered under its Lambda
 /// request, so that Lambda's retry gets the same one, although its time is another. `started` is the time of this
-/// delivery. The task of Step Functions that waits for the execution is kept here, before there can be an end that it must
-/// hear of.
+/// delivery. The task of Step Functions that waits for the execution is kept here, before there can be an end that it
+/// must hear of.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not take it.
@@ -33,7 +34,9 @@ pub(crate) async fn identify<T: Table, C: Clock>(
         _ => id,
     };
     if let Some(task) = &fire.waiting {
-        store.keep_task(&fire.trigger_id, &id, task, started.ttl).await?;
+        // Whether the run is detached may stand in the trigger's item, which is not read yet.
+        let ttl = ttl_of_longest(started.ttl, started.millis);
+        store.keep_task(&fire.trigger_id, &id, task, ttl).await?;
     }
     Ok(id)
 }
@@ -55,7 +58,8 @@ pub(crate) async fn recall<T: Table, C: Clock>(
     }
 }
 
-/// Returns the name of an event's mark at a trigger that counts its events. It is the same for each delivery.
+/// Returns the name of an event's mark at a trigger that counts its events: 20 hexadecimal digits of the identity's
+/// hash. It is the same for each delivery.
 pub(crate) fn mark_of(trigger_id: &str, origin: &Origin, lambda_request_id: &str, started: &StartTime) -> String {
     let bits = fire::identity_bits(trigger_id, identity_of(origin, lambda_request_id, started));
     bits.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -77,8 +81,8 @@ fn identity_of<'a>(origin: &'a Origin, lambda_request_id: &'a str, started: &Sta
     }
 }
 
-/// Returns the agent session of an execution whose event names none. An id that is no UUID gets another one with each
-/// call.
+/// Returns the agent session of an execution whose event names none: `s` and the 32 hexadecimal digits of its id. An id
+/// that is no UUID gets a random session, another one with each call.
 pub(crate) fn session_of(execution_id: &str) -> String {
     // The function writes only UUIDs. Any other id was written by somebody else.
     Uuid::parse_str(execution_id).map_or_else(|_| format!("s{}", Uuid::new_v4().simple()), |id| fire::session_id(&id))

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         OnceLock,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -12,9 +12,10 @@ use crate::{
     backoff,
     clock::{Clock, Deadline, SystemClock},
     domain::{
-        ending::{Ending, SkipReason},
+        ending::{Ending, Overlapping, SkipReason},
         execution::{Holder, Lease, Row, is_held, is_own_finish},
         failure::Failure,
+        run_lock::Slot,
         run_state::RunState,
         trigger_snapshot::TriggerKnowledge,
         usage::Usage,
@@ -46,24 +47,42 @@ pub enum NotHeld {
 pub enum RunStop {
     /// The lease ended, or somebody asked for the execution's end.
     Stopped(Stop),
-    /// The fire is deliberately not run. The id is that of the execution that keeps it from running, if one does.
-    Skipped(SkipReason, Option<String>),
+    /// The fire is deliberately not run. Holds the executions that keep it from running, if some do.
+    Skipped(SkipReason, Option<Overlapping>),
     /// It failed.
     Failed(Failure),
 }
 
 impl<E: Into<Failure>> From<E> for RunStop {
+    /// Returns a failed run with this error's failure.
     fn from(error: E) -> Self {
         Self::Failed(error.into())
     }
 }
 
 impl From<NotHeld> for RunStop {
+    /// Returns the stop, or the failure of the table.
     fn from(not_held: NotHeld) -> Self {
         match not_held {
             NotHeld::Stopped(stop) => Self::Stopped(stop),
             NotHeld::Store(error) => Self::Failed(error.into()),
         }
+    }
+}
+
+/// The slot of its trigger's run lock that an attempt holds, if it holds one.
+#[derive(Debug, Default)]
+pub struct HeldSlot(AtomicU32);
+
+impl HeldSlot {
+    /// Returns the slot, or `None` if the attempt holds none.
+    pub fn get(&self) -> Option<Slot> {
+        self.0.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    /// Notes the slot that the attempt holds, or with `None` that it holds none.
+    pub fn set(&self, slot: Option<Slot>) {
+        self.0.store(slot.map_or(0, |slot| slot.saturating_add(1)), Ordering::Relaxed);
     }
 }
 
@@ -83,8 +102,10 @@ pub struct OwnedExecution<'a, T = DynamoDb, C = SystemClock> {
     pub until: AtomicI64,
     /// The knowledge of the trigger item.
     pub trigger: OnceLock<TriggerKnowledge>,
-    /// True if the trigger's run lock is taken (see `overlap`). It must be kept as long as the lease.
-    pub has_run_lock: AtomicBool,
+    /// The slot of the trigger's run lock that is taken (see `overlap`). It must be kept as long as the lease.
+    pub slot: HeldSlot,
+    /// True if the run is to be detached, as earlier ones of its trigger may be.
+    pub is_detached: AtomicBool,
     /// The tokens of the attempts before this one.
     pub usage_before: Option<Usage>,
     /// The run's progress for the next heartbeat, and the count of heartbeats that fail.
@@ -127,7 +148,7 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         loop {
             let (until, now) = (self.until.load(Ordering::Relaxed), self.store.clock.now_millis());
             // The run lock is held as long as the lease. When both are over, another execution may have it.
-            let another_may_call = self.rerun_if_interrupted || self.has_run_lock.load(Ordering::Relaxed);
+            let another_may_call = self.rerun_if_interrupted || self.slot.get().is_some();
             if Lease::must_stop(until, now, another_may_call) {
                 return;
             }
@@ -151,12 +172,12 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         Ok(())
     }
 
-    /// Notes that the run lock was taken until `until`, in milliseconds since 1970. If the known end of the lease is later,
-    /// it becomes `until`: heartbeats may have extended the lease alone while the answer was awaited. From now on a
-    /// heartbeat extends both. If they end without being extended, the run must stop, even without rerun.
-    pub fn took_run_lock(&self, until: i64) {
+    /// Notes that a slot of the run lock was taken until `until`, in milliseconds since 1970. If the known end of the
+    /// lease is later, it becomes `until`: heartbeats may have extended the lease alone while the answer was awaited.
+    /// From now on a heartbeat extends both. If they end without being extended, the run must stop, even without rerun.
+    pub fn took_run_lock(&self, slot: Slot, until: i64) {
         self.until.fetch_min(until, Ordering::Relaxed);
-        self.has_run_lock.store(true, Ordering::Relaxed);
+        self.slot.set(Some(slot));
     }
 
     /// Extends the lease, and the run lock if it was taken, by one heartbeat that also writes the news. The lease
@@ -167,7 +188,7 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
     /// Returns an error if another attempt owns the execution or the run lock, the execution's end was requested, or
     /// DynamoDB fails. If both fail, the lease's error is returned.
     async fn renew(&self) -> Result<(), NotHeld> {
-        let had_run_lock = self.has_run_lock.load(Ordering::Relaxed);
+        let had_slot = self.slot.get();
         let until = self.lease.until(self.store.clock.now_millis());
         let (reported, snapshot) = {
             let facts = self.state.facts();
@@ -189,18 +210,17 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
             return Err(NotHeld::Stopped(Stop::Lost));
         }
         // This renewal did not extend a run lock that was taken while it was on its way.
-        if had_run_lock == self.has_run_lock.load(Ordering::Relaxed) {
+        if had_slot == self.slot.get() {
             self.until.fetch_max(until, Ordering::Relaxed);
         }
         Ok(())
     }
 
-    /// Extends the run lock, if this attempt has it. Returns false if another attempt has it now.
+    /// Extends the run lock, if this attempt has it. Returns true if it does or has none, and false if another attempt
+    /// has it now. The table's failure is an error.
     async fn keep_run_lock(&self, until: i64) -> Result<bool, StoreError> {
-        if !self.has_run_lock.load(Ordering::Relaxed) {
-            return Ok(true);
-        }
-        self.store.keep_run_lock(self.holder, until).await
+        let Some(slot) = self.slot.get() else { return Ok(true) };
+        self.store.keep_run_lock(self.holder, slot, until).await
     }
 
     /// Extends the run lock, if it was taken, to `until`, in milliseconds since 1970: the deadline of a detached run.
@@ -218,15 +238,15 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
 
     /// Leaves the run lock to whoever ends the detached run: this attempt neither extends nor releases it any more.
     pub fn forget_run_lock(&self) {
-        self.has_run_lock.store(false, Ordering::Relaxed);
+        self.slot.set(None);
     }
 
     /// Releases the run lock, if this attempt has it, in one try until the time of the last write. If this fails, the
     /// lock ends with its lease.
     pub async fn release_run_lock(&self, deadline: Deadline) {
-        if self.has_run_lock.load(Ordering::Relaxed)
-            && let Err(error) = self.store.in_time(deadline.write_until, self.store.release_run_lock(self.holder)).await
-        {
+        let Some(slot) = self.slot.get() else { return };
+        let releasing = self.store.release_run_lock(self.holder, slot);
+        if let Err(error) = self.store.in_time(deadline.write_until, releasing).await {
             tracing::warn!(error = %error, "the trigger's run lock is not released: it ends with its lease");
         }
     }
@@ -241,8 +261,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
     /// been written all the same.
     pub async fn finish(&self, ending: &Ending, deadline: Deadline) -> Result<bool, NotHeld> {
         let beating = async {
-            // A cancellation comes too late, and so does the loss of the run lock: the lease is extended for as long as this
-            // attempt owns the execution. If another one does, the write finds that out.
+            // A cancellation comes too late, and so does the loss of the run lock: the lease is extended for as long as
+            // this attempt owns the execution. If another one does, the write finds that out.
             while self.beat().await == Stop::Cancelled || !self.state.facts().is_taken_over {}
             std::future::pending().await
         };

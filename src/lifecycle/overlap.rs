@@ -1,13 +1,13 @@
-//! Overlap: a trigger that must not run twice at once has a run lock, one item that names the execution that may run.
-//! The lock has a lease of its own beside the execution's, so that it frees itself after a crash. A run that cannot
-//! extend the lock stops before the lock's lease is over.
+//! Overlap: a trigger that must not run more than so often at once has a run lock, with an item for each slot that
+//! names the execution that may run in it. A slot has a lease of its own beside the execution's, so that it frees
+//! itself after a crash. A run that cannot extend its slot stops before the slot's lease is over.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
 use crate::{
     clock::Clock,
     domain::{
-        ending::SkipReason,
+        ending::{Overlapping, SkipReason},
         execution::{ExecutionRef, Holder},
         policy::{Overlap, Policy},
         run_lock::{Meeting, meet},
@@ -17,16 +17,16 @@ use crate::{
         lease::{OwnedExecution, RunStop, Stop},
         looks::Looks,
     },
-    store::{day_counter::Start, run_lock::Taking, table::Table},
+    store::{day_counter::Start, run_lock::Taking, run_slots::LookBack, table::Table},
 };
 
 /// The wait between two looks at whether a cancelled execution has ended.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Checks two things before the execution starts: no other execution is alive where the policy forbids this, and the
-/// limits of the day are not reached. With `cancelOther`, the other execution is cancelled and waited for, without end:
-/// the caller limits the time. A run lock that was taken is not released here, even after an error: the caller does
-/// this at the end of the run.
+/// Checks two things before the execution starts: no more executions are alive than the policy lets run at once, and
+/// the limits of the day are not reached. With `cancelOther`, the other execution is cancelled and waited for, without
+/// end: the caller limits the time. A run lock that was taken is not released here, even after an error: the caller
+/// does this at the end of the run.
 ///
 /// # Errors
 /// Returns a skip, the loss of the execution to another attempt of its own, or a failure of DynamoDB.
@@ -60,8 +60,9 @@ pub async fn admit<T: Table, C: Clock>(
     entered
 }
 
-/// Makes sure that no other execution of the trigger is alive, as `overlap` says. Waits without end for an execution
-/// whose end it has requested: the caller limits the time.
+/// Makes sure that there is room for the execution beside others of the trigger, as `overlap` says. Takes a slot of the
+/// run lock for it. Waits without end for an execution whose end it has requested: the caller limits the time. Without
+/// a limit nothing is done.
 ///
 /// # Errors
 /// Returns a skip if another execution comes first, the loss of the execution to another attempt of its own, or a
@@ -71,9 +72,7 @@ async fn enter<T: Table, C: Clock>(
     overlap: Overlap,
     looks: &impl Looks,
 ) -> Result<(), RunStop> {
-    if overlap == Overlap::Allow {
-        return Ok(());
-    }
+    let Some(slots) = overlap.slots() else { return Ok(()) };
     let OwnedExecution {
         store,
         lease,
@@ -82,7 +81,7 @@ async fn enter<T: Table, C: Clock>(
     } = held;
     let mut asked = None;
     loop {
-        let Some(other) = take_lock_or_blocker(held, asked.is_some()).await? else { return Ok(()) };
+        let Some(other) = take_slot_or_blocker(held, slots, asked.is_some()).await? else { return Ok(()) };
         let meeting = meet(overlap, execution_id, &other, asked.as_deref());
         // An execution that was asked to end already is counted once: meeting it again is a `Wait`.
         if matches!(meeting, Meeting::Skip | Meeting::Cancel) {
@@ -90,7 +89,10 @@ async fn enter<T: Table, C: Clock>(
         }
         match meeting {
             Meeting::Lost => return Err(RunStop::Stopped(Stop::Lost)),
-            Meeting::Skip => return Err(RunStop::Skipped(SkipReason::Overlap, Some(other))),
+            Meeting::Skip => {
+                let overlapping = Overlapping { execution_id: other, limit: overlap.named_limit() };
+                return Err(RunStop::Skipped(SkipReason::Overlap, Some(overlapping)));
+            }
             Meeting::Cancel => {
                 tracing::info!(otherExecutionId = other, "cancelling the execution that is alive");
                 let row = store.request_cancel(trigger_id, &other).await?;
@@ -108,25 +110,36 @@ async fn enter<T: Table, C: Clock>(
     }
 }
 
-/// Takes the run lock, unless this attempt has it, and then looks for executions that run without one. Returns the
-/// execution that stands in the way: the holder of the lock, or one that was admitted before the trigger's policy
-/// wanted a lock. In the second case the lock stays taken. `has_waited` is true if this attempt has requested the end
-/// of another execution. Then a newer execution that has taken the lock stands in the way even if it has ended, because
-/// it has replaced this one.
+/// Takes one of `slots` slots of the run lock, unless this attempt has one, and looks for other executions that leave
+/// no room. Returns the one that stands in the way: the holder of a slot, or one that was admitted before the trigger's
+/// policy wanted a lock. In the second case the slot stays taken. `has_waited` is true if this attempt has requested
+/// the end of another execution. Then a newer execution that has taken the lock stands in the way even if it has ended,
+/// because it has replaced this one.
 ///
 /// # Errors
-/// Returns an error if DynamoDB does not answer, or the lock keeps changing.
-async fn take_lock_or_blocker<T: Table, C: Clock>(
+/// Returns an error if DynamoDB does not answer, or the slots keep changing.
+async fn take_slot_or_blocker<T: Table, C: Clock>(
     held: &OwnedExecution<'_, T, C>,
+    slots: u32,
     has_waited: bool,
 ) -> Result<Option<String>, RunStop> {
-    let OwnedExecution { store, lease, holder, has_run_lock, .. } = held;
-    if !has_run_lock.load(Ordering::Relaxed) {
-        // An execution that has waited while a newer one came and went is late: the newer one has replaced it.
-        match store.take_run_lock(*holder, *lease, has_waited).await? {
-            Taking::Taken(until) => held.took_run_lock(until),
+    let OwnedExecution { store, lease, holder, slot, .. } = held;
+    let look_back = LookBack::of(held.is_detached.load(Ordering::Relaxed));
+    if slot.get().is_none() {
+        let taking = match slots {
+            // An execution that has waited while a newer one came and went is late: the newer one has replaced it.
+            1 => store.take_run_lock(*holder, *lease, has_waited).await?,
+            _ => store.take_slot(*holder, *lease, look_back, slots).await?,
+        };
+        match taking {
+            Taking::Taken(slot, until) => held.took_run_lock(slot, until),
             Taking::Refused(other) => return Ok(Some(other)),
         }
     }
-    Ok(store.living_without_lock(*holder, *lease).await?)
+    // A further slot was chosen by what runs beside it.
+    if slot.get() != Some(0) {
+        return Ok(None);
+    }
+    let found = store.neighbours(*holder, *lease, look_back, slots, None).await?;
+    Ok(found.neighbours.in_the_way(slots).map(str::to_owned))
 }

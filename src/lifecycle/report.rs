@@ -4,17 +4,16 @@
 use crate::{
     clock::Clock,
     domain::{
-        detached::CLEAN_UP,
+        agent_report::AgentReport,
         ending::Ending,
         execution::{ExecutionRef, MAX_SWAPS, Row},
-        look::Purpose,
-        report::{AgentReport, ReportAnswer, ReportDecision, decide_report},
+        report::{ReportAnswer, ReportDecision, decide_report},
         trigger_snapshot::TriggerKnowledge,
     },
     json::{lenient, surrogate},
     lifecycle::{
         close::{CloseLimits, FinalResult, close},
-        looks::{Looks, look_at, may_stop_session},
+        looks::{Looks, end_later},
     },
     redact::redact,
     store::{Store, Write, endings::EndingWrite, error::StoreError, table::Table},
@@ -25,20 +24,21 @@ use crate::{
 pub struct AppliedReport {
     /// The answer for the agent.
     pub answer: ReportAnswer,
-    /// The ending, if this report has ended the run now, and the row before it.
-    pub ended: Option<(Box<Ending>, Box<Row>)>,
+    /// The ending, if this report has ended the run now and no look will count it, and the row before it.
+    pub uncounted: Option<(Box<Ending>, Box<Row>)>,
 }
 
 impl From<ReportAnswer> for AppliedReport {
+    /// Returns the answer for a report that did not end the run.
     fn from(answer: ReportAnswer) -> Self {
-        Self { answer, ended: None }
+        Self { answer, uncounted: None }
     }
 }
 
 /// Applies a report to its execution. `token` is the one that came with it. The row is read first, and nothing is
-/// written for a token that is not its own. An end is written with the trigger's health, its tokens and the run lock, as
-/// every end is. Then a look is sent that stops the agent's session a minute later, if it is the execution's own; without
-/// it the session ends by itself. The words for a failure are masked by the kept input before they are stored.
+/// written for a token that is not its own. An end is written with the trigger's health, its tokens and the run lock,
+/// as every end is. Before that a look is sent that counts the end and stops the agent's session a minute later. The
+/// words for a failure are masked by the kept input before they are stored.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not answer or the row keeps changing. The report may have been applied. The agent
@@ -61,15 +61,11 @@ pub async fn apply_report<T: Table, C: Clock>(
         let cancel = seen.cancel_requested == Some(true);
         let write = match decision {
             ReportDecision::Unknown => return Ok(ReportAnswer::Unknown.into()),
-            ReportDecision::Same => {
-                // The attempt that wrote the end may have died before it asked for the end of the session.
-                if seen.detached_at.is_some() {
-                    stop_later(looks, execution, &seen).await;
-                }
-                return Ok(ReportAnswer::Ended.into());
-            }
+            ReportDecision::Same => return Ok(ReportAnswer::Ended.into()),
             ReportDecision::Heard => {
-                return Ok(ReportAnswer::Noted { cancel, lease_until: seen.lease_until }.into());
+                // Before the hand-over the lease is the invocation's.
+                let lease_until = seen.lease_until.filter(|_| seen.detached_at.is_some());
+                return Ok(ReportAnswer::Noted { cancel, lease_until }.into());
             }
             ReportDecision::Late(is_kept) => {
                 if is_kept {
@@ -89,11 +85,11 @@ pub async fn apply_report<T: Table, C: Clock>(
                 let write = EndingWrite::Reported { seen: &seen, ending: &ending };
                 let result = FinalResult::reported(&ending, &seen);
                 let trigger = TriggerKnowledge::Unread;
+                let is_counted = end_later(looks, execution, &seen, &ending.completed_at).await;
                 let write = close(store, execution, &trigger, result, write, now, limits).await?;
                 if matches!(write, Write::Done) {
-                    let ended = Row { status: ending.status, ..seen.clone() };
-                    stop_later(looks, execution, &ended).await;
-                    return Ok(AppliedReport { answer: ReportAnswer::Ended, ended: Some((ending, Box::new(seen))) });
+                    let uncounted = (!is_counted).then(|| (ending, Box::new(seen)));
+                    return Ok(AppliedReport { answer: ReportAnswer::Ended, uncounted });
                 }
                 write
             }
@@ -104,18 +100,6 @@ pub async fn apply_report<T: Table, C: Clock>(
         }
     }
     Err(StoreError::Contended)
-}
-
-/// Sends the look that stops the agent's session, if it may be stopped. A failure is logged only: the session then ends
-/// by itself once it is idle.
-pub(crate) async fn stop_later(looks: &impl Looks, execution: ExecutionRef<'_>, ended: &Row) {
-    if !may_stop_session(ended, execution.execution_id) {
-        return;
-    }
-    let Some(look) = look_at(ended, execution.trigger_id, execution.execution_id, Purpose::Stop) else { return };
-    if let Err(error) = looks.send(&look, CLEAN_UP).await {
-        tracing::warn!(error = %error, "the agent's session is not stopped: it ends when it is idle");
-    }
 }
 
 /// Masks the token and what belongs to people in the agent's words for its failure, and the token in its output. The

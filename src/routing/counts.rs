@@ -12,7 +12,7 @@ pub(super) struct RoutingCounts {
 }
 
 impl RoutingCounts {
-    /// Returns the counts under the names that replies and metrics have.
+    /// Returns the counts under the names that replies and metrics have, in a fixed order.
     pub(super) fn named(self) -> [(&'static str, usize); 6] {
         let Self { subscriptions, filtered, disabled, too_deep, waiting, dispatched } = self;
         [

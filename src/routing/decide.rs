@@ -47,7 +47,8 @@ pub(super) struct Router<'a> {
 pub(super) enum RoutingDecision {
     /// The event is meant for one trigger, which this invocation handles.
     InPlace(TriggerDecision),
-    /// The event is meant for one trigger, whose filters or threshold do not let it run. Holds the fire that it would be.
+    /// The event is meant for one trigger, whose filters or threshold do not let it run. Holds the fire that it would
+    /// be.
     NotDue(Box<Fire>, RoutingCounts),
     /// A command or an event that was handed on names something that does not exist or is not understood. It holds the
     /// fire that it would be.
@@ -107,8 +108,14 @@ enum Asked {
 }
 
 impl Router<'_> {
-    /// Decides about the event by its target. An event that was handed on to a trigger that is gone is skipped as
-    /// deleted. A command for a trigger that is not there is refused, because somebody expects its run.
+    /// Decides about the event by its target. No execution is recorded yet, but an event is counted for a threshold.
+    ///
+    /// - Subscribers, an addressed trigger and a replay are decided below.
+    /// - A trigger to which the event was handed on is due, unless it is switched off or invalid. One that is gone is
+    ///   skipped as deleted.
+    /// - A trigger that a command runs now is due, too. One that is not there is refused, because somebody expects its
+    ///   run.
+    /// - A command to end executions is returned as `Cancel`. An item that cannot be read as a trigger is refused.
     ///
     /// # Errors
     /// Returns an error if the table does not answer.
@@ -148,8 +155,12 @@ impl Router<'_> {
     }
 
     /// Decides about an event that is addressed to one trigger. Its filters and its threshold are asked, as those of a
-    /// subscriber are. An event is counted for a threshold once, however often it is delivered. A trigger that is gone is
-    /// skipped as deleted.
+    /// subscriber are: if they do not let it run, it is not due. An event is counted for a threshold once, however
+    /// often it is delivered. A trigger that is gone is skipped as deleted. An item that cannot be read as a trigger is
+    /// refused.
+    ///
+    /// # Errors
+    /// Returns an error if the table does not answer.
     async fn decide_addressed(&self, trigger_id: &TriggerId, user_id: &UserId) -> Result<RoutingDecision, Failure> {
         let trigger = match self.stored(user_id, trigger_id).await? {
             Ok(trigger) => trigger,
@@ -177,8 +188,11 @@ impl Router<'_> {
         })
     }
 
-    /// Decides about a replay. If its input is not kept, or is not understood, it is refused, because somebody expects
-    /// its run.
+    /// Decides about a replay, which runs the kept input of the execution. If the input is not kept, or is not
+    /// understood, the replay is refused, because somebody expects its run.
+    ///
+    /// # Errors
+    /// Returns an error if the table does not answer.
     async fn decide_replay(
         &self,
         trigger_id: &TriggerId,
@@ -199,18 +213,20 @@ impl Router<'_> {
         })
     }
 
+    /// Returns the decision to refuse the event of this trigger with `failure`. The fire's task is unknown.
     fn refused(&self, trigger_id: &TriggerId, user_id: &UserId, detour: Detour, failure: Failure) -> RoutingDecision {
         RoutingDecision::Refused(detour, self.unknown_fire(trigger_id, user_id), failure)
     }
 
-    /// Returns the fire of a trigger whose item cannot say what to run.
+    /// Returns the event's fire of a trigger whose item cannot say what to run: its task is empty.
     pub(super) fn unknown_fire(&self, trigger_id: &TriggerId, user_id: &UserId) -> Box<Fire> {
         Box::new(self.event.fire(trigger_id, user_id, Task::unknown()))
     }
 
-    /// Decides about the event for every subscriber. Each trigger that would run is skipped if the chain of executions
-    /// is one longer than the limit. If it is longer still, the chain ends without a record, and no subscriber is read.
-    /// An event that looks like a fire and has no subscriber is unclaimed.
+    /// Decides about the event for every subscriber of its source. The chain of executions is as deep as that of the
+    /// execution whose end the event announces, and one more. If it is one deeper than the limit, each trigger that
+    /// would run is skipped. If it is deeper still, the chain ends without a record, and no subscriber is read. An
+    /// event that looks like a fire and has no subscriber is unclaimed.
     ///
     /// # Errors
     /// Returns an error if the table does not answer. A single subscription's failure is in the result instead.
@@ -256,7 +272,8 @@ impl Router<'_> {
         Ok(TriggerItem::read(item).map_err(|unusable| Some(unreadable(unusable))))
     }
 
-    /// Decides about every subscription, page by page. With `is_too_deep`, triggers that are due are skipped.
+    /// Decides about every subscription, page by page, and up to 16 at the same time. With `is_too_deep`, triggers that
+    /// are due are skipped.
     ///
     /// # Errors
     /// Returns an error if a page cannot be read. A single subscription's failure is in the result instead.
@@ -314,14 +331,18 @@ impl Router<'_> {
     }
 
     /// Asks the filters of one subscription, by the item as the index gives it.
+    ///
+    /// # Errors
+    /// Returns `InvalidTrigger` if the item cannot be read as a trigger.
     fn ask_one(&self, item: Value, is_too_deep: bool) -> Result<Asked, Failure> {
         let trigger = TriggerItem::read(item)
             .map_err(|unusable| Failure::fatal(ErrorType::InvalidTrigger, unusable.to_string()))?;
         Ok(self.ask(trigger, is_too_deep, &self.steps))
     }
 
-    /// Asks the filters of one trigger, and adds their steps to those that are `taken`. An item with problems is due: the
-    /// invocation that handles it records its failure.
+    /// Asks the filters of one trigger, and adds their steps to those that are `taken`. An item with problems, or whose
+    /// filters cost too much, is due: the invocation that handles it records its failure. With `is_too_deep`, a trigger
+    /// that is due is skipped instead, and not counted for its threshold.
     fn ask(&self, trigger: TriggerItem, is_too_deep: bool, taken: &EventSteps) -> Asked {
         Asked::Decided(match trigger.decide(self.event, self.context.app.platform(), taken) {
             FilterDecision::Filtered => Subscription::Filtered,
@@ -335,8 +356,8 @@ impl Router<'_> {
         })
     }
 
-    /// Returns the decision about a trigger whose filters were asked. The event is counted for a threshold only if the
-    /// trigger would run otherwise.
+    /// Returns the decision about a trigger whose filters were asked. If only its threshold is left to decide, the
+    /// event is counted: the trigger is due if this reaches the threshold, and waits otherwise.
     ///
     /// # Errors
     /// Returns an error if the event cannot be counted.
@@ -351,14 +372,17 @@ impl Router<'_> {
     }
 
     /// Returns the skip of a trigger that is switched off or deleted. It is not recorded if the event announces a skip
-    /// itself. Every recorded skip is announced, so a few disabled triggers that follow everything would otherwise
-    /// record each other's skips for ever.
+    /// itself. Every recorded skip is announced, so a few disabled triggers that follow everything would record each
+    /// other's skips for ever.
     fn skipped(&self, fire: Box<Fire>, reason: SkipReason) -> Subscription {
         if self.event.announces_skip() { Subscription::Unrecorded } else { Subscription::Skipped(fire, reason) }
     }
 
-    /// Counts the event for the trigger, once however often it is delivered or decided. Returns true if it reaches the
-    /// threshold. An event without a time of its own counts at the time of this delivery.
+    /// Counts the event for the trigger, once however often it is delivered or decided. Returns true if it is the one
+    /// that reaches the threshold. An event without a time of its own counts at the time of this delivery.
+    ///
+    /// # Errors
+    /// Returns an error if the table does not answer.
     async fn is_reached(&self, trigger: &TriggerItem, threshold: Threshold) -> Result<bool, Failure> {
         let time = self.event.time().map(|time| time.unix_timestamp_nanos() / 1_000_000);
         let time = time.and_then(|millis| i64::try_from(millis).ok()).unwrap_or(self.started.millis);
@@ -373,8 +397,8 @@ impl Router<'_> {
 }
 
 impl Subscribers {
-    /// Turns the skips of triggers into failures if another user's due trigger has the same id. They are one execution,
-    /// and a record that says `skipped` would prevent the other trigger's run.
+    /// Turns the skip of a trigger into a failure, `InvalidTrigger`, if another user's due trigger has the same id.
+    /// They are one execution, and a record that says `skipped` would prevent the other trigger's run.
     pub(super) fn refuse_shared_ids(&mut self) {
         let due: HashMap<&str, &str> =
             self.due.iter().map(|Due { trigger: (user, id), .. }| (id.as_str(), user.as_str())).collect();
@@ -389,7 +413,7 @@ impl Subscribers {
         }));
     }
 
-    /// Takes back the decisions that made triggers due.
+    /// Removes the triggers that are due, from the counts too.
     fn forget_due(&mut self) {
         self.counts.subscriptions -= self.due.len();
         self.counts.dispatched -= self.due.len();
@@ -397,7 +421,8 @@ impl Subscribers {
         self.first = None;
     }
 
-    /// Adds the decision about one subscription, and counts it.
+    /// Adds the decision about one subscription, or its failure, and counts it. Skips are counted when they are
+    /// recorded.
     fn add(&mut self, answer: Result<Subscription, Failure>) {
         let counts = &mut self.counts;
         counts.subscriptions += 1;
@@ -417,7 +442,8 @@ impl Subscribers {
     }
 }
 
-/// Returns the failure of a command that names something that does not exist.
+/// Returns the failure of a command that names something that does not exist: `InvalidEvent` with this problem and the
+/// trigger.
 fn unknown(problem: &str, trigger_id: &TriggerId) -> Failure {
     let problems = vec![problem.to_owned()];
     InvalidEvent { trigger_id: Some(trigger_id.clone()), ..InvalidEvent::new(problems) }.into()

@@ -41,7 +41,10 @@ pub(crate) enum Route {
     Done(Value),
 }
 
-/// Routes a bus event.
+/// Routes a bus event: decides what it starts, as [`Router::decide`] does, and does this. Returns the fire that this
+/// invocation must run, or the response if nothing is left to run here. Fires that do not run are recorded, the event
+/// is handed on if several triggers are due, and a command to end executions is carried out. If nobody may run the
+/// event, what an earlier attempt of this request ran in place is ended.
 ///
 /// # Errors
 /// Returns an error if the table does not answer, if a subscription failed or the event could not be handed on for
@@ -69,7 +72,8 @@ pub(crate) async fn route(context: &InvocationContext<'_>, event: &BusEvent) -> 
     }
 }
 
-/// Refuses an invalid event. If it names its fire, the record of this fire is looked at first.
+/// Refuses an invalid event. If it names its fire, the record of this fire is looked at first, and what a dead attempt
+/// left is ended.
 ///
 /// # Errors
 /// Returns what is wrong with the event, unless the fire has a record: then the result is that of the record.
@@ -82,7 +86,8 @@ pub(crate) async fn refuse(context: &InvocationContext<'_>, mut invalid: Invalid
     refused(context, &started, Detour::InvalidFire, &fire, invalid.into()).await
 }
 
-/// Asks for the end of the execution, or of the executions, that a command names.
+/// Asks for the end of the execution, or of the executions, that a command names. Any other target is none, and nothing
+/// is done.
 ///
 /// # Errors
 /// Returns the errors of [`cancel`] and [`cancel_caller`].
@@ -95,7 +100,8 @@ async fn cancel_target(context: &InvocationContext<'_>, target: &EventTarget) ->
     }
 }
 
-/// Asks for the end of an execution. One that has ended is left as it is: the response tells its status.
+/// Asks for the end of an execution by writing the request into its row. One that has ended is left as it is. The
+/// response has the row's status, and whether the end is requested.
 ///
 /// # Errors
 /// Returns `InvalidEvent` if there is no such execution, and the failures of the table and of the timer.
@@ -118,8 +124,8 @@ pub(crate) async fn cancel(
     Ok(json!({"statusCode": 200, "body": body.to_string()}))
 }
 
-/// Asks for the end of every execution that an execution of Step Functions waits for. One that begins later finds the mark
-/// of this before it calls its agent.
+/// Asks for the end of every execution that an execution of Step Functions waits for. This is remembered, so that one
+/// that begins later finds it before it calls its agent. The response has the number of executions that may still run.
 ///
 /// # Errors
 /// Returns the failures of the table and of the timer. All of it may be repeated.
@@ -140,8 +146,10 @@ async fn cancel_caller(context: &InvocationContext<'_>, caller: &str) -> Result<
     Ok(json!({"statusCode": 200, "body": body.to_string()}))
 }
 
-/// Ends what an earlier attempt left of a refused fire, and returns the response for it. If there is no record, returns
-/// `failure`.
+/// Ends what an earlier attempt left of a refused fire, and returns the response for it.
+///
+/// # Errors
+/// Returns `failure` if there is no record, and otherwise the failure of the record, or the table's.
 async fn refused(
     context: &InvocationContext<'_>,
     started: &StartTime,
@@ -162,8 +170,8 @@ impl Router<'_> {
     ///
     /// # Errors
     /// Returns the table's failure if the only due trigger cannot be read again, or if it cannot be remembered that the
-    /// event is handed on. Then nothing was. Returns `DispatchFailed` if the event was not handed on for every trigger.
-    /// Otherwise returns a failure of a subscription, preferably a retryable one.
+    /// event is handed on. Then nothing was. Returns `DispatchFailed`, which is retryable, if the event was not handed
+    /// on for every trigger. Otherwise returns a failure of a subscription, preferably a retryable one.
     async fn serve(&self, subscribers: Subscribers) -> Result<Route, Failure> {
         let mut subscribers = self.decide_only_one_anew(subscribers).await?;
         subscribers.refuse_shared_ids();
@@ -192,10 +200,13 @@ impl Router<'_> {
         }
     }
 
-    /// Returns true if this invocation may handle the only due trigger. Before it runs, this is remembered. If the
-    /// attempt dies and the trigger no longer matches, only this memory leads Lambda's retry to the execution. Nothing
-    /// is remembered for a trigger that will not run. Returns false if an earlier attempt of this request ran another
-    /// trigger in place.
+    /// Returns true if this invocation may handle the only due trigger: no earlier attempt of this request ran another
+    /// trigger in place. If the trigger is to run, this is remembered first. If the attempt dies and the trigger no
+    /// longer matches, only this memory leads Lambda's retry to the execution. Nothing is remembered for a trigger that
+    /// will not run.
+    ///
+    /// # Errors
+    /// Returns an error if the table does not answer.
     async fn may_run_in_place(&self, only: &InPlace, decision: &TriggerDecision) -> Result<bool, Failure> {
         let InvocationContext { app: App { store, .. }, invocation, deadline, .. } = self.context;
         let until = deadline.run_until;
@@ -209,6 +220,9 @@ impl Router<'_> {
     }
 
     /// Ends the execution of the trigger that an earlier attempt of this request ran in place, if there is one.
+    ///
+    /// # Errors
+    /// Returns the failure of that execution, or the table's.
     async fn end_earlier(&self, detour: Detour) -> Result<(), Failure> {
         let InvocationContext { app: App { store, .. }, invocation, deadline, .. } = self.context;
         let reading = store.remembered(&invocation.request_id);
@@ -237,8 +251,9 @@ impl Router<'_> {
         })
     }
 
-    /// Records a skipped execution for each skip, and empties `skips`. Each one recorded counts as disabled or too
-    /// deep, by its reason. A skip that could not be recorded is added to `failures` and not counted.
+    /// Records a skipped execution for each skip, up to 16 at the same time, and empties `skips`. Each one recorded
+    /// counts as disabled or too deep, by its reason. The failure of one that could not be recorded is added to
+    /// `failures`, and it is not counted.
     async fn record_skips(&self, subscribers: &mut Subscribers) {
         let skips = std::mem::take(&mut subscribers.skips);
         // The futures are collected first, because a lazy stream of them would not be `Send` for every lifetime.
@@ -254,8 +269,8 @@ impl Router<'_> {
         }
     }
 
-    /// Hands the event on for each of these triggers. Returns `None` if all went well, or the number of those for which
-    /// it failed, with the cause of the first failure.
+    /// Hands the event on for each of these triggers, up to 16 at the same time, whatever fails. Returns `None` if all
+    /// went well, or the number of those for which it failed, with the cause of the first failure.
     async fn dispatch(&self, due: &[Due]) -> Option<(usize, String)> {
         // The futures are collected first, because a lazy stream of them would not be `Send` for every lifetime.
         let dispatches: Vec<_> = due.iter().map(|due| self.dispatch_to(due)).collect();
@@ -269,7 +284,8 @@ impl Router<'_> {
         failed
     }
 
-    /// Hands the event on for one trigger.
+    /// Hands the event on for one trigger: invokes this function with it and does not wait for the run. Fails, with the
+    /// cause, if Lambda refuses it or has not taken it by the end of the invocation's time.
     async fn dispatch_to(&self, Due { trigger: (user_id, trigger_id), is_too_costly }: &Due) -> Result<(), String> {
         let Invocation { function_arn, request_id, xray_trace_id, .. } = self.context.invocation;
         let payload = self.event.dispatched_to(trigger_id, user_id, request_id, *is_too_costly);
@@ -283,15 +299,15 @@ impl Router<'_> {
         Err(error)
     }
 
-    /// Ends what an earlier attempt left of an event that its only trigger refuses by now, and returns the response for it.
-    /// If there is no record, returns the summary.
+    /// Ends what an earlier attempt left of an event that its only trigger refuses by now, and returns the response for
+    /// it. If there is no record, returns the summary.
     async fn not_due(&self, fire: &Fire, counts: RoutingCounts) -> Result<Value, Failure> {
         let left = self.unrun(fire).look(Detour::NothingDue).await?;
         Ok(left.unwrap_or_else(|| self.summary(counts)))
     }
 
-    /// Returns the fire to run in this invocation, or records why it does not run. A fire that does not run is noted as
-    /// the invocation's fire.
+    /// Returns the fire to run in this invocation, or records why it does not run and returns the response. A fire that
+    /// does not run is noted as the invocation's fire.
     ///
     /// # Errors
     /// Returns the failure of an invalid trigger, once it is recorded, or the table's failure.
@@ -311,7 +327,11 @@ impl Router<'_> {
         }
     }
 
-    /// Records that a fire is skipped.
+    /// Records that a fire is skipped, unless it has a record. Returns the response. The first reason is noted for the
+    /// metrics.
+    ///
+    /// # Errors
+    /// Returns the failure of the fire's record, or the table's.
     async fn skip(&self, fire: &Fire, reason: SkipReason) -> Result<Value, Failure> {
         let (detour, skipped, reason_name) = (Detour::Skipped.as_str(), fire.trigger_id.as_str(), reason.as_str());
         tracing::info!(detour, skippedTriggerId = skipped, skipReason = reason_name, "skipped");
@@ -320,6 +340,7 @@ impl Router<'_> {
         self.unrun(fire).record(Ending::skipped(now_millis(), reason), is_of_many).await
     }
 
+    /// Returns `fire` as one that this invocation does not run.
     fn unrun<'f>(&'f self, fire: &'f Fire) -> Unrun<'f> {
         Unrun { context: self.context, started: &self.started, fire }
     }

@@ -66,7 +66,7 @@ impl Unrun<'_> {
     }
 
     /// Ends what an earlier attempt of this request left, and returns the response for it. If there is no record, or
-    /// only that of another user's trigger, writes nothing and returns `None`.
+    /// only that of another user's trigger, nothing is written and the result is `None`.
     ///
     /// # Errors
     /// Returns the failure of the record, or the table's.
@@ -78,7 +78,8 @@ impl Unrun<'_> {
         self.respond(&closed, row, false).map(Some)
     }
 
-    /// Waits until no other attempt of this request works on the execution. Nothing is written.
+    /// Waits until no other attempt of this request works on the execution. Nothing is written. Without an execution
+    /// there is nothing to wait for.
     ///
     /// # Errors
     /// Returns an error if the table does not answer, or the other attempt outlasts the deadline.
@@ -92,14 +93,19 @@ impl Unrun<'_> {
         waited.map(|_| ()).map_err(|error| self.with_ids(error.into(), &id))
     }
 
+    /// Returns a looker for this request, which looks at executions and ends them until the invocation's time is nearly
+    /// up.
     fn looker(&self) -> Looker<'_> {
         let InvocationContext { app, invocation, deadline, state, .. } = self.context;
         let limits = CloseLimits { until: deadline.run_until, state };
         Looker { lambda_request_id: &invocation.request_id, lease: app.lease(), deadline: *deadline, limits }
     }
 
-    /// Returns the execution's id. A fire that only its request identifies may have none if `writes` is false.
-    /// Otherwise its id is remembered.
+    /// Returns the execution's id. With `writes`, the id of a fire that only its request identifies is remembered if it
+    /// is new. Otherwise nothing is written, and such a fire has none, `None`, unless an earlier attempt remembered it.
+    ///
+    /// # Errors
+    /// Returns an error if the table does not answer in time.
     async fn id(&self, writes: bool) -> Result<Option<ExecutionId>, Failure> {
         let InvocationContext { app: App { store, .. }, invocation, deadline, .. } = self.context;
         let request_id = &invocation.request_id;
@@ -112,8 +118,11 @@ impl Unrun<'_> {
         Ok(store.in_time(deadline.run_until, identifying).await?.map(ExecutionId::from))
     }
 
-    /// Ends the execution, and writes a record with `ending` if there is none. Without `ending`, returns `None` if
-    /// there is no record, or only that of another user's trigger.
+    /// Ends the execution, as [`Looker::end`] does. If there is none and there is an `ending`, a record with it is
+    /// written. Without `ending`, returns `None` if there is no record, or only that of another user's trigger.
+    ///
+    /// # Errors
+    /// Returns an error if the table does not answer in time, or the row cannot be closed, with the fire's ids.
     async fn close(&self, ending: Option<Ending>) -> Result<Option<Closed>, Failure> {
         let InvocationContext { app, invocation, deadline, state, .. } = self.context;
         let is_look = ending.is_none();
@@ -143,8 +152,13 @@ impl Unrun<'_> {
         Ok(Some(Closed { execution_id, action, row }))
     }
 
-    /// Returns the response for a fire that has a record. An execution that has failed is returned as an error, unless
-    /// `is_reported_elsewhere`.
+    /// Returns the response for a fire that has a record, by the action that was taken on it:
+    ///
+    /// - It was cancelled now: the response of a cancelled run.
+    /// - `is_reported_elsewhere`: the response of a duplicate, whatever the record says.
+    /// - It was ended now as interrupted or overdue, or has failed: that failure, as an error.
+    /// - Its agent works on it: the response of a detached run.
+    /// - Otherwise: the response of a duplicate.
     fn respond(&self, closed: &Closed, row: &Row, is_reported_elsewhere: bool) -> Result<Value, Failure> {
         let Closed { execution_id, action, .. } = closed;
         let response = Response::new(self.fire, execution_id);
@@ -162,6 +176,7 @@ impl Unrun<'_> {
         Err(self.with_ids(failure, execution_id))
     }
 
+    /// Returns the failure with the ids of the fire's trigger and of the execution.
     fn with_ids(&self, failure: Failure, execution_id: &ExecutionId) -> Failure {
         let trigger_id = Some(self.fire.trigger_id.clone());
         Failure { trigger_id, execution_id: Some(execution_id.clone()), ..failure }

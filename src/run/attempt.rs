@@ -2,7 +2,7 @@
 
 use std::{
     pin::pin,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::Ordering},
     time::Duration,
 };
 
@@ -67,6 +67,7 @@ pub(super) struct Beside {
 }
 
 impl Beside {
+    /// Tells the writes beside the call that the agent is about to be called for `fire`. An attempt does this once.
     fn begin(&self, fire: &Arc<Fire>) {
         // It is set only here, so this cannot fail.
         let _ = self.fire.set(Arc::clone(fire));
@@ -117,14 +118,15 @@ impl AttemptRun<'_> {
         worked.unwrap_or_else(|panicked| Err(stop(panicked)))
     }
 
-    /// Returns the stop for a time limit that was exceeded. It is retryable unless the agent may have been called.
+    /// Returns the stop for a time limit that was exceeded, with `message`: a failure `DeadlineExceeded`, which is
+    /// retryable unless the agent may have been called.
     fn out_of_time(&self, message: String) -> RunStop {
         let failure = Failure::retryable(ErrorType::DeadlineExceeded, message);
         RunStop::Failed(self.context.state.retryable_unless_called(failure))
     }
 
-    /// Returns the stop for a process that is to end. Another attempt may run if the agent was not called, or if the
-    /// trigger wants an interrupted run to be run again.
+    /// Returns the stop for a process that is to end: a failure `Interrupted`. Another attempt may run if the agent was
+    /// not called, or if the trigger wants an interrupted run to be run again.
     fn interrupted(&self, fire: &Fire) -> RunStop {
         let message = "Lambda ended the environment (SIGTERM) while the run was in flight";
         let failure = Failure::retryable(ErrorType::Interrupted, message);
@@ -134,9 +136,13 @@ impl AttemptRun<'_> {
         RunStop::Failed(self.context.state.retryable_unless_called(failure))
     }
 
-    /// Takes over the trigger item's values, admits the run, and calls the agent. A failure to make the agent ready
-    /// counts only after the admission, so a run that is skipped never fails for it. The trigger's time limit counts
-    /// from `since`. It does not interrupt the wait for `item`.
+    /// Takes over the trigger item's values, admits the run, makes everything ready for the call, and calls the agent.
+    /// A failure to make the agent ready counts only after the admission, so a run that is skipped never fails for it.
+    /// The trigger's time limit counts from `since`. It does not interrupt the wait for `item`.
+    ///
+    /// # Errors
+    /// Returns the reason why the run stopped without an outcome: a skip, the loss of the lease, a cancellation, or a
+    /// failure, that of the trigger's time limit included.
     async fn admit_and_call(
         &self,
         fire: &Fire,
@@ -209,6 +215,7 @@ impl AttemptRun<'_> {
         let is_known = definition.is_some();
         self.note_input(&fire, definition);
         self.context.state.facts().ran = Some(Arc::clone(&fire));
+        self.owned.is_detached.store(fire.task.detached.is_some(), Ordering::Relaxed);
         overlap::admit(self.owned, policy, &self.context.app.settle_queue).await?;
         Ok(if is_known { self.keep_input(fire).await } else { fire })
     }
@@ -216,6 +223,9 @@ impl AttemptRun<'_> {
     /// Returns the fire as it runs, with its input kept, and the agent to call. If an earlier attempt kept another
     /// input, its task and its agent are the ones. `before` is the fire as the event has it, for which `prepared` was
     /// made ready.
+    ///
+    /// # Errors
+    /// Returns the failure to make the agent ready. A failure to keep the input is no error.
     async fn ready_to_call(
         &self,
         fire: Arc<Fire>,
@@ -234,8 +244,12 @@ impl AttemptRun<'_> {
         Ok((kept, ready))
     }
 
-    /// Returns the agent to call. It is the one that was made ready beside the claim, unless the trigger item names
-    /// another one, which is then made ready now. In this case a failure to prepare the first does not count.
+    /// Returns the agent to call, which is the one that `fire` names. It is the one that was made ready beside the
+    /// claim, unless the trigger item names another one than `before`, the event. That one is made ready now, and a
+    /// failure to prepare the first does not count.
+    ///
+    /// # Errors
+    /// Returns the failure to make the agent ready.
     async fn prospect_of(
         &self,
         fire: &Fire,
@@ -248,10 +262,12 @@ impl AttemptRun<'_> {
         prospect(self.context, fire).await
     }
 
-    /// Builds the call, and notes the agent's definition for the record.
+    /// Builds the call of the agent, and notes the agent's definition for the record. It sends nothing. If the fire is
+    /// a replay, and the definition has changed since the replayed execution, this is logged.
     ///
     /// # Errors
-    /// Returns an error if the agent's platform does not take the session id, or a value cannot be sent.
+    /// Returns `InvalidTrigger`, or `InvalidEvent` for a fire without a trigger item, if the session id is too short
+    /// for the agent's platform. Returns an error if a value cannot be sent.
     fn call(
         &self,
         fire: &Fire,

@@ -1,8 +1,6 @@
 //! The part of an attempt that only a detached run has: what it is fenced by, the timer before the call, and the lease
 //! that passes to the agent (docs/long-runs.md).
 
-use std::sync::atomic::Ordering;
-
 use serde_json::Value;
 
 use crate::{
@@ -66,7 +64,8 @@ impl AttemptRun<'_> {
         Ok(Some(run))
     }
 
-    /// Makes the row, the run lock and the timer ready for the call.
+    /// Makes the row, the run lock and the timer ready for the call, as [`arm`] does, and remembers the run for
+    /// [`AttemptRun::way_on`]. Without a run, only a detachment that the claim wrote is removed.
     ///
     /// # Errors
     /// Returns the errors of [`arm`].
@@ -81,8 +80,8 @@ impl AttemptRun<'_> {
         Ok(())
     }
 
-    /// Decides what becomes of a run whose work in this invocation has ended. An agent that acknowledged, or that may be
-    /// at work although nothing says so, gets the lease. A run that was ended by its report meanwhile is told as it
+    /// Decides what becomes of a run whose work in this invocation has ended. An agent that acknowledged, or that may
+    /// be at work although nothing says so, gets the lease. A run that was ended by its report meanwhile is told as it
     /// ended. Any other run ends here.
     pub(super) async fn way_on(&self, fire: &Fire, ended: Result<Outcome, RunStop>) -> WayOn {
         let is_called = self.context.state.facts().agent_called;
@@ -109,7 +108,9 @@ impl AttemptRun<'_> {
         }
     }
 
-    /// Lets the lease pass to the agent.
+    /// Lets the lease pass to the agent, and returns the response. If the agent has reported the end meanwhile, the
+    /// response is that of the end. If the table fails, the run lock stays with the agent, and a look hands the run
+    /// over later.
     ///
     /// # Errors
     /// Returns the failure of a run that has failed by its report, the loss of the lease, or the table's failure.
@@ -136,7 +137,8 @@ impl AttemptRun<'_> {
         }
     }
 
-    /// Returns the facts of a hand-over at `now`.
+    /// Returns the facts of a hand-over at `now`: the end of the agent's lease by what it has acknowledged, its promise
+    /// to report, and what the invocation knows of the run.
     fn hand_over(&self, run: &DetachedRun, answer: Option<Acknowledgement>, now: i64) -> HandOver {
         let Detachment { deadline, first_report_seconds, .. } = run.detachment;
         let heartbeat_seconds = answer.and_then(|acknowledgement| acknowledgement.heartbeat_seconds);
@@ -150,11 +152,12 @@ impl AttemptRun<'_> {
             is_ack_lost: answer.is_none(),
             request_id: facts.request_id.clone(),
             snapshot: facts.snapshot.clone(),
-            has_run_lock: self.owned.has_run_lock.load(Ordering::Relaxed),
+            run_slot: self.owned.slot.get(),
         }
     }
 
-    /// Returns the result for a detached run that this attempt need not end any more.
+    /// Returns the result for a detached run that this attempt need not end any more: the response of a run that is its
+    /// agent's, or of one that ended by its report. A failed one is its failure. `Own` and `Lost` are `LeaseLost`.
     fn told(&self, fire: &Fire, left: Left) -> Result<Value, Failure> {
         let response = Response::new(fire, &self.attempt.execution_id);
         match left {

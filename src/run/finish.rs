@@ -7,7 +7,7 @@ use crate::{
     domain::answer::{Outcome, Verdict},
     domain::{
         attempt::Attempt,
-        ending::{Ending, Snapshot},
+        ending::{Ending, Overlapping, Snapshot},
         execution::{Status, is_retryable},
         failure::Failure,
         fire::Fire,
@@ -21,8 +21,8 @@ use crate::{
 
 impl AttemptRun<'_> {
     /// Writes the ending of the attempt, and returns the invocation's result. A detached run whose agent may be at work
-    /// is left to the agent instead. Before the end, the agent's session is
-    /// stopped if the agent may still be at work. Beside it, the input of a run that may be replayed is kept.
+    /// is left to the agent instead. Before the end is written, the agent's session is stopped if the agent may still
+    /// be at work. Beside the end, the input of a run that may be replayed is kept.
     ///
     /// # Errors
     /// Returns the failure of the run once it is recorded, `LeaseLost` if nothing may be written, and the table's
@@ -61,8 +61,9 @@ impl AttemptRun<'_> {
         respond(fire, attempt, ending)
     }
 
-    /// Computes the ending. If a run is skipped although an earlier attempt had failed, it ends with that failure, made
-    /// final. A failure of the last attempt is not retryable.
+    /// Computes the ending from the outcome or the stop, and from what the invocation knows. If a run is skipped
+    /// although an earlier attempt had failed, it ends with that failure, made final. A failure of the last attempt is
+    /// not retryable.
     ///
     /// # Errors
     /// Returns `LeaseLost`, for which nothing may be written.
@@ -100,12 +101,13 @@ impl AttemptRun<'_> {
             }
             // There was an earlier attempt. The record must say how that one ended, which a skip of this one would
             // hide.
-            Err(RunStop::Skipped(reason, _)) if let Some(before) = &attempt.before => {
-                let message = format!("{}; not tried again: {}", before.message, reason.as_str());
+            Err(RunStop::Skipped(reason, overlaps)) if let Some(before) = &attempt.before => {
+                let running = Overlapping::suffix(overlaps.as_ref());
+                let message = format!("{}; not tried again: {}{running}", before.message, reason.as_str());
                 Some(Failure { message, retryable: false, ..before.clone() })
             }
             Err(RunStop::Skipped(reason, overlaps)) => {
-                tracing::info!(skipReason = reason.as_str(), "skipped");
+                tracing::info!(skipReason = reason.as_str(), "skipped{}", Overlapping::suffix(overlaps.as_ref()));
                 state.facts().skip_reason.get_or_insert(reason);
                 ending = Ending { overlaps, ..Ending::skipped(now_millis(), reason) };
                 None
@@ -120,9 +122,9 @@ impl AttemptRun<'_> {
         Ok(ending)
     }
 
-    /// Keeps the input of a run that failed for good or was cancelled, unless it was kept before. Its task is the one
-    /// that ran, or otherwise that of `fire`. If nothing ran and the trigger has an item, nothing is kept, because the
-    /// item takes precedence over `fire`.
+    /// Keeps the input of a run that failed for good or was cancelled, unless it was kept before. A completed or
+    /// skipped run needs none. Its task is the one that ran, or otherwise that of `fire`. If nothing ran and the
+    /// trigger has an item, nothing is kept, because the item takes precedence over `fire`. A failure is logged only.
     async fn keep_input_if_worth_it(&self, fire: &Fire, ending: &Ending, is_final: bool) {
         let (ran, definition, is_kept) = {
             let facts = self.context.state.facts();

@@ -1,14 +1,12 @@
 //! The input of a run: noted for the record, and kept before the call if the event alone does not say it. So a replay
 //! repeats the same task, whatever becomes of the trigger item, the schedule's copy and this process.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use crate::{
+    clock::now_millis,
     domain::{agent_definition::DefinitionMark, attempt::Attempt, ending::hash_of, fire::Fire, task::Task},
     invocation::InvocationContext,
     run::attempt::AttemptRun,
@@ -48,8 +46,10 @@ impl AttemptRun<'_> {
         let input = Input::new(&fire, definition.as_ref());
         let until = deadline.run_until.min(Instant::now() + KEEP_TIMEOUT);
         let Attempt { execution_id, ttl, .. } = self.attempt;
-        let has_run_lock = self.owned.has_run_lock.load(Ordering::Relaxed);
-        let kept = input.keep(&app.store, &fire.trigger_id, execution_id, (has_run_lock, *ttl), until).await;
+        // The end of a detached run needs the input, to mask the prompt in the agent's words.
+        let ttl = fire.task.detached.map_or(*ttl, |detached| detached.ttl(*ttl, now_millis()));
+        let has_run_lock = self.owned.slot.get().is_some();
+        let kept = input.keep(&app.store, &fire.trigger_id, execution_id, (has_run_lock, ttl), until).await;
         state.facts().is_input_kept = kept.is_ok();
         let Ok(KeptInput::Earlier(earlier)) = kept else { return fire };
         // The session is that of this attempt, which the record names.

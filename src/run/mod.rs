@@ -36,8 +36,8 @@ use crate::{
         close::execution_of,
         detached::hand_over_once,
         identify::{identify, session_of},
-        lease::{OwnedExecution, RunStop, Stop},
-        report::stop_later,
+        lease::{HeldSlot, OwnedExecution, RunStop, Stop},
+        looks::stop_later,
     },
     response::Response,
     run::{
@@ -54,9 +54,10 @@ use crate::{
     },
 };
 
-/// Runs one fire. If an earlier attempt ended it or works on it, the result is that of its record. The agent is made
-/// ready beside the claim, which costs no time if the claim fails. The run lock is released last, after the end is
-/// written.
+/// Runs one fire: resolves its stored parts, claims its execution, calls the agent, writes the end and returns the
+/// response. If an earlier attempt ended it or works on it, the agent is not called, and the result is that of its
+/// record. The agent is made ready while the claim is under way. If the fire must not run, or its Step Functions
+/// execution was stopped, the end is written without a call. The run lock is released last, after the end is written.
 ///
 /// # Errors
 /// Returns every failure. It is recorded before it is returned, unless it says that the record could not be written or
@@ -109,7 +110,8 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
         rerun_if_interrupted: fire.task.rerun_if_interrupted,
         until: AtomicI64::new(lease_until),
         trigger: OnceLock::new(),
-        has_run_lock: AtomicBool::new(false),
+        slot: HeldSlot::default(),
+        is_detached: AtomicBool::new(false),
         usage_before: attempt.usage_before,
         state,
     };
@@ -141,8 +143,9 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
     .await
 }
 
-/// Returns the reason not to run a fire whose caller, an execution of Step Functions, was stopped before its record could
-/// say so.
+/// Returns a cancellation if the execution of Step Functions that waits for this fire was stopped before the fire's
+/// record could say so. Returns a failure if the table does not answer in time. Returns `None` if nothing was stopped
+/// or nobody waits.
 async fn stopped_caller(context: &InvocationContext<'_>, fire: &Fire) -> Option<RunStop> {
     let caller = fire.waiting.as_ref()?.caller.as_deref()?;
     let store = &context.app.store;
@@ -153,9 +156,9 @@ async fn stopped_caller(context: &InvocationContext<'_>, fire: &Fire) -> Option<
     }
 }
 
-/// Returns the attempt as it would be if it were the first, with a new owner id at each call. The session is the task's, or
-/// else the execution's own. If there were others, the claim changes the number, the start and the expiry, and adds what
-/// they left.
+/// Returns the attempt as it would be if it were the first, with a new owner id at each call. The session is the
+/// task's, or else the execution's own. If there were others, the claim changes the number, the start and the expiry,
+/// and adds what they left.
 fn first_attempt(
     context: &InvocationContext<'_>,
     fire: &Fire,
@@ -192,9 +195,17 @@ async fn stored_trigger(store: &Store, fire: &Fire) -> Result<Option<TriggerItem
     Ok(TriggerItem::read(item).ok())
 }
 
-/// Returns the response for an execution that this attempt does not own, and counts it. If the execution has failed, or
-/// its attempt had died, this is a failure of this invocation, too. The input of an execution whose attempt had died is
-/// kept here if it is known, because nobody else will.
+/// Returns the response for an execution that this attempt does not own, and counts it:
+///
+/// - A duplicate has the response of its row, or its failure.
+/// - A detached run that its agent works on has the response of such a run. One whose attempt died is handed over to
+///   its agent first.
+/// - One that the claim cancelled or ended has that response or failure. A look is sent to stop its agent's session, if
+///   it is a detached run. The input of one whose attempt had died is kept here if it is known, because nobody else
+///   will.
+///
+/// # Errors
+/// Returns the failure of an execution that has failed or was ended as failed, and that of the table or of the timer.
 async fn not_run(
     context: &InvocationContext<'_>,
     fire: &Fire,
@@ -229,12 +240,12 @@ async fn not_run(
         Claim::Cancelled(row) => {
             tracing::info!("cancelled before it ran");
             state.facts().count_end(Status::Cancelled);
-            stopped_later(app, execution, &row, Status::Cancelled).await;
+            stopped_later(app, execution, &row).await;
             Ok(response.cancelled(row.session_id.as_deref()))
         }
         Claim::Interrupted(failure, row) => {
-            stopped_later(app, execution, &row, Status::Failed).await;
-            state.facts().count_end(Status::Failed);
+            stopped_later(app, execution, &row).await;
+            state.facts().count_dead(failure.error_type);
             let definition = app.agents.known(&fire.task.agent_id);
             let dead = (&attempt.execution_id, Some(&row));
             let until = deadline.write_until;
@@ -249,9 +260,10 @@ async fn not_run(
     }
 }
 
-/// Sends the look that stops the session of a detached run that was ended here. Any other run has none.
-async fn stopped_later(app: &App, execution: ExecutionRef<'_>, row: &Row, status: Status) {
+/// Sends the look that stops the session of a detached run that was ended here. Any other run needs none, and nothing
+/// happens. A failure is logged only.
+async fn stopped_later(app: &App, execution: ExecutionRef<'_>, row: &Row) {
     if row.report_key.is_some() {
-        stop_later(&app.settle_queue, execution, &Row { status, ..row.clone() }).await;
+        stop_later(&app.settle_queue, execution, row).await;
     }
 }

@@ -25,7 +25,11 @@ pub(super) struct Prospect {
 }
 
 /// Finds the agent of `fire`, its row in the agents table and its authorization. Row and authorization are awaited
-/// together. If both fail, the authorization's failure is returned.
+/// together.
+///
+/// # Errors
+/// Returns the failure to find the agent, to get the authorization or to read the row. If the last two both fail, it is
+/// the authorization's.
 pub(super) async fn prospect(context: &InvocationContext<'_>, fire: &Fire) -> Result<Prospect, Failure> {
     let agents = &context.app.agents;
     let agent = agents.find(&fire.task.agent_id).await?;

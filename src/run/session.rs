@@ -37,7 +37,8 @@ enum AtWork {
     Unfinished,
 }
 
-/// Returns the reason why the agent, which was called, may still be at work, or `None` if it is not.
+/// Returns the reason why the agent, which was called, may still be at work: the run was cancelled, its lease was lost,
+/// its answer was not read to the end, or the answer says that the agent works on. Returns `None` if it is not at work.
 fn at_work(ended: &Result<Outcome, RunStop>) -> Option<AtWork> {
     use ErrorType::{DeadlineExceeded, Internal, Interrupted, StreamInterrupted, StreamStalled};
     match ended {
@@ -56,13 +57,15 @@ fn at_work(ended: &Result<Outcome, RunStop>) -> Option<AtWork> {
     }
 }
 
-/// Returns true if the agent may be at work although its answer was not read to its end.
+/// Returns true if the agent may be at work because its answer was not read to its end, or says that the agent works
+/// on. A cancelled run and one that lost its lease do not count.
 pub(super) fn is_unfinished(ended: &Result<Outcome, RunStop>) -> bool {
     at_work(ended) == Some(AtWork::Unfinished)
 }
 
-/// Returns the time that an attempt has to stop its session, or `None` if it must not stop it any more. With rerun, the
-/// next attempt works in a session of the same id, so the time ends when that attempt may begin.
+/// Returns the time that an attempt has to stop its session: 2 s. With rerun, the next attempt works in a session of
+/// the same id, so the time also ends when that attempt may begin, at the lease's end plus the tolerated skew. `None`
+/// means that the session must not be stopped any more: this moment has passed, or the execution was taken over.
 fn time_to_stop(lease: Lease, lease_until: i64, now: i64, is_rerun: bool, is_taken_over: bool) -> Option<Duration> {
     if !is_rerun {
         return Some(STOP_TIMEOUT);
@@ -75,8 +78,8 @@ fn time_to_stop(lease: Lease, lease_until: i64, now: i64, is_rerun: bool, is_tak
 impl AttemptRun<'_> {
     /// Asks AgentCore to stop the session of a run whose agent may still be at work. It is one try of at most 2 s, or
     /// 0.5 s after SIGTERM. A session that the event or the trigger names may be somebody's conversation. It is stopped
-    /// only if somebody cancels the run. Returns `None` if nothing was asked, which is also so if no token came in time,
-    /// and an unconfirmed result if the stop had no answer in time.
+    /// only if somebody cancels the run. Returns `None` if nothing was asked, which is also so if no token came in
+    /// time, and an unconfirmed result if the stop had no answer in time.
     pub(super) async fn stop_session(&self, ended: &Result<Outcome, RunStop>) -> Option<StopOutcome> {
         let reason = at_work(ended)?;
         let (ran, is_called, is_taken_over) = {

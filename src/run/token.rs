@@ -27,7 +27,8 @@ impl DetachedRun {
         Self { settings, detachment, token }
     }
 
-    /// Returns the way in which the agent reports.
+    /// Returns the way in which the agent reports: its token, the deadline as RFC 3339, and the URL and the bus of the
+    /// settings.
     pub(super) fn callback(&self, config: &Config) -> Callback {
         Callback {
             token: self.token.clone(),

@@ -11,12 +11,13 @@ use crate::{
         execution::{Row, Status},
         failure::Failure,
         look::Look,
-        run_state::RunState,
+        run_state::{Instead, RunState},
     },
     lifecycle::{
         close::CloseLimits,
         detached::{self, DetachedError},
         look::{self, Looked},
+        looks::may_stop_session,
     },
     telemetry::metrics::MetricsLine,
 };
@@ -24,7 +25,9 @@ use crate::{
 /// The longest time for stopping an agent's session, with the proof of identity that it needs.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Looks at a detached run.
+/// Acts on a look at a detached run, as [`look::look`] does, and then does what this leaves to the caller: prints the
+/// metrics of an end that no other look counts, and stops the session of an agent whose run has ended. If the run goes
+/// on, it is cancelled if nobody waits for it any more.
 ///
 /// # Errors
 /// Returns an error if the queue must deliver the look again.
@@ -39,31 +42,32 @@ pub(super) async fn act(app: &App, look: &Look, deadline: Deadline) -> Result<()
     match look::look(&app.store, &app.settle_queue, app.lease(), look, limits).await? {
         Looked::Done | Looked::HandedOver => {}
         Looked::GoesOn(row) => cancel_unwanted(app, look, &row).await,
-        Looked::Ended(failure, row) => {
+        Looked::Ended { failure, row, is_counted } => {
             let status = failure.as_ref().map_or(Status::Cancelled, |_| Status::Failed);
             tracing::info!(status = status.as_str(), "a look ended a detached run");
-            emit_metrics(
-                app,
-                look.trigger_id.as_str(),
-                look.execution_id.as_str(),
-                &row,
-                status,
-                failure.as_ref(),
-                &state,
-            );
+            let uncounted = (!is_counted).then_some((status, failure.as_ref()));
+            end_of(app, look, &row).emit_metrics(uncounted, &state);
         }
-        Looked::StopSession(row) => stop_session(app, &row).await,
-        Looked::Counted(row) => {
+        Looked::AfterEnd { row, counts } => {
             let failure = (row.status == Status::Failed).then(|| Failure::of_row(&row));
-            let (trigger_id, execution_id) = (look.trigger_id.as_str(), look.execution_id.as_str());
-            emit_metrics(app, trigger_id, execution_id, &row, row.status, failure.as_ref(), &state);
+            let uncounted = counts.then_some((row.status, failure.as_ref()));
+            end_of(app, look, &row).emit_metrics(uncounted, &state);
+            if may_stop_session(&row, &look.execution_id) {
+                stop_session(app, &row).await;
+            }
         }
     }
     Ok(())
 }
 
-/// Cancels a run for which nobody waits any more. Step Functions announces the stop of an execution at best effort, so each
-/// look asks for it. An error is logged only, because the next look asks again.
+/// Returns the end of the run of `row`, at which `look` looks, for its metrics.
+fn end_of<'a>(app: &'a App, look: &'a Look, row: &'a Row) -> DetachedEnd<'a> {
+    DetachedEnd { app, trigger_id: &look.trigger_id, execution_id: &look.execution_id, row }
+}
+
+/// Cancels a run whose waiting execution of Step Functions was stopped. Nothing happens if none waits, or if the
+/// cancellation was requested already. Step Functions announces the stop of an execution at best effort, so each look
+/// asks for it. An error is logged only, because the next look asks again.
 async fn cancel_unwanted(app: &App, look: &Look, row: &Row) {
     let Some(caller) = row.caller.as_deref().filter(|_| row.cancel_requested != Some(true)) else { return };
     if app.step_functions.is_stopped(caller).await {
@@ -74,7 +78,8 @@ async fn cancel_unwanted(app: &App, look: &Look, row: &Row) {
     }
 }
 
-/// Stops the session of an agent whose run has ended. A failure is logged only, because an idle session ends by itself.
+/// Stops the session of an agent whose run has ended, within 10 s. Nothing happens if the row names no agent or
+/// session, or the agent cannot be stopped. A failure is logged only, because an idle session ends by itself.
 async fn stop_session(app: &App, row: &Row) {
     let (Some(agent_id), Some(session_id)) = (&row.agent_id, &row.session_id) else { return };
     let stopping = async {
@@ -92,28 +97,36 @@ async fn stop_session(app: &App, row: &Row) {
     }
 }
 
-/// Prints the metrics of a detached run that ended outside of its invocation.
-pub(super) fn emit_metrics(
-    app: &App,
-    trigger_id: &str,
-    execution_id: &str,
-    row: &Row,
-    status: Status,
-    failure: Option<&Failure>,
-    state: &RunState,
-) {
-    let mut facts = state.facts();
-    facts.count_end(status);
-    MetricsLine {
-        config: &app.config,
-        facts: &facts,
-        request_id: row.lambda_request_id.as_deref().unwrap_or_default(),
-        agent_id: row.agent_id.as_deref(),
-        trigger_id: Some(trigger_id),
-        execution_id: Some(execution_id),
-        trace: None,
-        failure,
-        is_cold_start: None,
+/// A detached run that ended outside of its invocation.
+pub(super) struct DetachedEnd<'a> {
+    pub(super) app: &'a App,
+    pub(super) trigger_id: &'a str,
+    pub(super) execution_id: &'a str,
+    pub(super) row: &'a Row,
+}
+
+impl DetachedEnd<'_> {
+    /// Prints the metrics of the invocation that `state` has the facts of. The end is counted if it is given, with its
+    /// failure. An end that another look counts is not. Then a line is printed only if writes beside it were left out.
+    pub(super) fn emit_metrics(&self, uncounted: Option<(Status, Option<&Failure>)>, state: &RunState) {
+        let Self { app, trigger_id, execution_id, row } = *self;
+        let mut facts = state.facts();
+        match uncounted {
+            Some((status, _)) => facts.count_detached_end(status),
+            None if facts.left_out == 0 => return,
+            None => facts.instead = Some(Instead::Settled),
+        }
+        MetricsLine {
+            config: &app.config,
+            facts: &facts,
+            request_id: row.lambda_request_id.as_deref().unwrap_or_default(),
+            agent_id: row.agent_id.as_deref(),
+            trigger_id: Some(trigger_id),
+            execution_id: Some(execution_id),
+            trace: None,
+            failure: uncounted.and_then(|(_, failure)| failure),
+            is_cold_start: None,
+        }
+        .print();
     }
-    .print();
 }

@@ -11,11 +11,13 @@ use crate::{
         close::CloseLimits,
         report::{AppliedReport, apply_report},
     },
-    settle::look::emit_metrics,
+    settle::look::DetachedEnd,
     store::error::StoreError,
 };
 
-/// Applies a report that came over the bus, and returns the invocation's response.
+/// Applies a report that came over the bus, and returns the invocation's response: the status and the body that the
+/// same report gets over HTTP. The metrics of an end are printed here if no look could be sent that counts it. A
+/// refused report is logged and is no error.
 ///
 /// # Errors
 /// Returns an error if the table does not answer. The event must be delivered again.
@@ -26,14 +28,15 @@ pub(crate) async fn take(app: &App, report: &BusReport, deadline: Deadline) -> R
     let state = RunState::default();
     let limits = CloseLimits { until: deadline.run_until, state: &state };
     let applying = apply_report(&app.store, &app.settle_queue, token.expose(), report, limits);
-    let AppliedReport { answer, ended } = app.store.in_time(deadline.run_until, applying).await?;
+    let AppliedReport { answer, uncounted } = app.store.in_time(deadline.run_until, applying).await?;
     let status = answer.status();
     match answer {
         ReportAnswer::Noted { .. } | ReportAnswer::Ended => tracing::info!(status, "the agent reported"),
         ReportAnswer::Late | ReportAnswer::Unknown => tracing::warn!(status, "the agent's report is refused"),
     }
-    if let Some((ending, row)) = ended {
-        emit_metrics(app, trigger_id, execution_id, &row, ending.status, ending.failure.as_ref(), &state);
+    if let Some((ending, row)) = &uncounted {
+        let end = DetachedEnd { app, trigger_id, execution_id, row };
+        end.emit_metrics(Some((ending.status, ending.failure.as_ref())), &state);
     }
     Ok(json!({"statusCode": status, "body": answer.body().to_string()}))
 }

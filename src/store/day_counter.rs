@@ -33,8 +33,8 @@ pub enum Start {
     Refused(SkipReason),
 }
 
-/// Builds the write that adds `tokens` to the counters of the day of `now`, in milliseconds since 1970. It has no
-/// condition.
+/// Builds the write that adds `tokens` to the trigger's counters of the UTC day of `now`, in milliseconds since 1970.
+/// It has no condition, and creates the counters if there are none. They are kept for three days.
 pub fn tokens_write(execution: ExecutionRef<'_>, tokens: u64, now: i64) -> ConditionalWrite {
     let mut expression = Expression::default();
     let add = expression.add("tokens", number(tokens));
@@ -126,8 +126,8 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 }
 
-/// Returns the limit that the day's counters have reached. The runs come first. If they have not reached theirs, the
-/// refusal was for the tokens.
+/// Returns the limit that the day's counters have reached: the runs, if they are as many as the trigger may have, and
+/// otherwise the tokens. `day` is the counters' item, if there is one.
 fn reached(day: Option<&Item>, policy: &Policy) -> SkipReason {
     let runs = day.and_then(|day| integer(day, "runs")).unwrap_or_default();
     if policy.max_runs_per_day.is_some_and(|most| runs >= i64::from(most)) {

@@ -5,10 +5,12 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use crate::{
     clock::{self, Clock},
     domain::{
+        agent_report::AgentReport,
         detached::Detachment,
         ending::Snapshot,
         execution::{ExecutionRef, Holder, Row, Status},
-        report::AgentReport,
+        run_lock::Slot,
+        usage::so_far,
     },
     store::{
         Store, Write,
@@ -38,12 +40,13 @@ pub struct HandOver {
     pub request_id: Option<String>,
     /// The description of what runs, if the claim did not write it.
     pub snapshot: Option<Snapshot>,
-    /// True if the run holds its trigger's run lock until it ends.
-    pub has_run_lock: bool,
+    /// The slot of its trigger's run lock that the run holds until it ends, if it holds one.
+    pub run_slot: Option<Slot>,
 }
 
 impl HandOver {
-    /// Returns the attributes that a hand-over at `now` writes.
+    /// Returns the attributes that a hand-over at `now`, in milliseconds since 1970, writes: `detachedAt`, the end of
+    /// the agent's lease, and those of the facts that are known. Facts that are false or absent are left out.
     fn into_attributes(self, now: i64) -> Vec<(&'static str, AttributeValue)> {
         let mut record = ExecutionItem::default();
         if let Some(snapshot) = &self.snapshot {
@@ -54,14 +57,17 @@ impl HandOver {
         record.heartbeat_seconds = self.heartbeat_seconds;
         record.ack_lost = self.is_ack_lost.then_some(true);
         record.request_id = self.request_id;
-        record.has_run_lock = self.has_run_lock.then_some(true);
+        record.has_run_lock = self.run_slot.map(|_| true);
+        // Slot 0 is not named, as before there were others.
+        record.run_slot = self.run_slot.filter(|slot| *slot > 0);
         record.into_attributes()
     }
 }
 
 impl<T: Table, C: Clock> Store<T, C> {
-    /// Writes by what the run of `owner` is fenced and timed, or that it is no detached one, if the claim wrote
-    /// something else. The attempt must still own the running execution.
+    /// Writes the report key and the times of the run of `owner`, or with `None` removes them, so that it is no
+    /// detached one. This corrects a claim that wrote something else. The attempt must still own the running execution.
+    /// Otherwise the write is refused.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. It may have been written all the same.
@@ -86,7 +92,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 
     /// Lets the lease of `owner` pass to the agent at `now`, in milliseconds since 1970. The attempt must still own the
-    /// running execution, and the lease must not have passed before.
+    /// running execution, and the lease must not have passed before. Otherwise the write is refused.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. It may have been written all the same.
@@ -99,8 +105,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         self.write_conditionally(ConditionalWrite::Update { key, update, condition, expression }).await
     }
 
-    /// Lets the lease of a dead attempt pass to the agent at `now`, in milliseconds since 1970. The row must still be as
-    /// `seen`.
+    /// Lets the lease of a dead attempt pass to the agent at `now`, in milliseconds since 1970. The row must still be
+    /// as `seen`. Otherwise the write is refused.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. It may have been written all the same.
@@ -119,10 +125,10 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 
     /// Requests the end of an execution that is running or may be retried, and returns its row after that. Any other
-    /// execution is left as it is, and its row is returned.
+    /// execution is left as it is, and its row is returned. Returns `None` if there is no execution.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it, or the row is unreadable.
     pub async fn ask_to_cancel(&self, trigger_id: &str, execution_id: &str) -> Result<Option<Row>, StoreError> {
         let mut expression = Expression::default();
         let is_running = expression.equals(STATUS, Some(text(Status::Running.as_str())));
@@ -137,8 +143,9 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 
     /// Notes a heartbeat that the agent of a detached run reported at `now`, in milliseconds since 1970: that it was
-    /// heard, its tokens, and the end of its lease if the lease is the agent's. The run must still be as `seen`, but for
-    /// its lease, which is never shortened.
+    /// heard, one more event, its tokens if it named any, and with `lease_until` the end of its lease. The run must
+    /// still be running, with the token and the request to cancel of `seen`, and its lease must not end later than
+    /// `lease_until`. Otherwise the write is refused.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. It may have been written all the same.
@@ -158,7 +165,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         let news = ExecutionItem {
             lease_until,
             last_event_at: Some(clock::rfc3339(now)),
-            usage: report.usage.map(UsageItem::from),
+            usage: report.usage.and_then(|usage| so_far(seen.usage, Some(usage))).map(UsageItem::from),
             ..ExecutionItem::default()
         };
         let set = expression.set(news.into_attributes());
@@ -167,7 +174,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         self.write_conditionally(write).await
     }
 
-    /// Keeps the status of a report that came after the run's end, unless one is kept already. Nothing happens then.
+    /// Keeps the status of a report that came after the run's end. The row must still have the status and the token of
+    /// `seen`, and no late report. Otherwise nothing happens.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -187,7 +195,7 @@ impl<T: Table, C: Clock> Store<T, C> {
 }
 
 impl Expression {
-    /// Builds the condition that a run is as it ended, and that it has no attribute of this name yet.
+    /// Builds the condition that a run has the status and the token of `seen`, and no attribute `absent` yet.
     fn ended_as(&mut self, seen: &Row, absent: &str) -> String {
         let status = self.equals(STATUS, Some(text(seen.status.as_str())));
         let key = self.equals(REPORT_KEY, seen.report_key.as_ref().map(text));

@@ -161,6 +161,7 @@ impl DynamoDb {
 }
 
 impl Table for DynamoDb {
+    /// Reads an item with `GetItem`, or returns `None` if there is none. The table's failure is an error.
     async fn get(&self, (pk, sk): Key, consistent: bool) -> Result<Option<Item>, StoreError> {
         let request = self.client.get_item().table_name(&self.name).key("PK", text(pk)).key("SK", text(sk));
         let output =
@@ -168,7 +169,8 @@ impl Table for DynamoDb {
         Ok(output.item)
     }
 
-    /// Reads page by page until there is no other. The limit of 5 s holds for each page.
+    /// Reads page by page until there is no other, in consistent reads. The limit of 5 s holds for each page. If one
+    /// page fails, this is an error, and nothing is returned of the others.
     async fn query(&self, query: Query) -> Result<Vec<Item>, StoreError> {
         let Query { partition, from, to, filter, mut expression } = query;
         let (pk, sk) = (expression.name("PK"), expression.name("SK"));
@@ -197,6 +199,7 @@ impl Table for DynamoDb {
         }
     }
 
+    /// Makes one write, as [`DynamoDb::put`] or [`DynamoDb::update`] does, and returns what that returns.
     async fn write(&self, write: ConditionalWrite, return_new: bool) -> Result<Written, StoreError> {
         match write {
             ConditionalWrite::Put { item, condition, expression } => self.put(item, condition, expression).await,

@@ -20,9 +20,9 @@ use crate::{
 /// A write that ends an execution, with its condition.
 #[derive(Debug, Clone, Copy)]
 pub enum EndingWrite<'a> {
-    /// The attempt `owner` ends its own execution. It must still own it, and the execution must be running. A failure that
-    /// may be retried also demands that no other invocation took the attempt for dead and left the run to its agent:
-    /// nobody would retry it.
+    /// The attempt `owner` ends its own execution. It must still own it, and the execution must be running. A failure
+    /// that may be retried also demands that no other invocation took the attempt for dead and left the run to its
+    /// agent: nobody would retry it.
     Finished {
         /// The attempt.
         owner: &'a str,
@@ -63,11 +63,11 @@ pub enum EndingWrite<'a> {
 }
 
 impl EndingWrite<'_> {
-    /// Builds the write for the execution under `key`. `is_stored` is true if its trigger is stored. The trigger's
-    /// health then announces its failures, and the record says so (`stored`). Attributes that the ending does not have
-    /// stay as they are in the row. There are exceptions: a skip removes the description of what ran, an end without an
-    /// answer removes the protocol that the claim wrote, and an abandoned execution without a failure loses that of an
-    /// earlier attempt.
+    /// Builds the write for the execution under `key`, with the condition that the variant describes. `is_stored` is
+    /// true if its trigger is stored. The record then says so (`stored`), and the trigger's health announces its
+    /// failures. Attributes that the ending does not have stay as they are in the row. There are exceptions: a skip
+    /// removes the description of what ran, another end without an answer removes the protocol that the claim wrote,
+    /// and an abandoned execution without a failure loses that of an earlier attempt.
     pub fn build(self, key: Key, is_stored: bool) -> ConditionalWrite {
         let mut expression = Expression::default();
         let stored = is_stored.then_some(true);
@@ -92,7 +92,8 @@ impl EndingWrite<'_> {
                 let condition = Some(expression.unchanged_since(seen));
                 let mut update = expression.set(ended(ending).into_attributes());
                 if ending.failure.is_none() {
-                    // An earlier attempt may have failed retryably. A cancelled execution did not end with that failure.
+                    // An earlier attempt may have failed retryably. A cancelled execution did not end with that
+                    // failure.
                     update = format!("{update} {}", expression.remove(&FAILURE_ATTRIBUTES));
                 }
                 ConditionalWrite::Update { key, update, condition, expression }
@@ -118,7 +119,7 @@ impl EndingWrite<'_> {
     }
 }
 
-/// Returns the key of the execution that `execution` names.
+/// Returns the key of the execution that `execution` names. Its user is no part of it.
 pub fn key_of(execution: ExecutionRef<'_>) -> Key {
     keys::execution_key(execution.trigger_id, execution.execution_id)
 }

@@ -47,7 +47,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Returns true if DynamoDB refuses the request itself, so that it would refuse it again.
+    /// Returns true if DynamoDB refuses the request itself, so that it would refuse it again: a `ValidationException`,
+    /// or a write that can never be made.
     pub(crate) fn is_of_request(&self) -> bool {
         match self {
             Self::Service { code, .. } => code == "ValidationException",
@@ -58,6 +59,7 @@ impl StoreError {
 }
 
 impl From<StoreError> for Failure {
+    /// Returns a failure `RecordStoreFailed` that is retryable, with the chain of causes.
     fn from(error: StoreError) -> Self {
         Self::retryable(ErrorType::RecordStoreFailed, chain(&error))
     }

@@ -1,60 +1,69 @@
 //! The schema of an execution's record: each attribute's name and type are spelled here, and nowhere else.
 //!
-//! The function writes and reads [`ExecutionItem`]; `triggerctl` and the control plane read it. Expressions name attributes
-//! by the constants. docs/records.md, The record, says what each attribute means, and tests/it/store/record_schema.rs holds both
-//! against each other.
+//! The function writes and reads [`ExecutionItem`]; `triggerctl` and the control plane read it. Expressions name
+//! attributes by the constants. docs/records.md, The record, says what each attribute means, and
+//! tests/it/store/record_schema.rs holds both against each other.
 //!
-//! The crate `serde_dynamo` is not used. It reads an item as a whole or not at all, so that one attribute of a strange type
-//! would lose the record, and expressions would still have to spell the names a second time.
+//! The crate `serde_dynamo` is not used. It reads an item as a whole or not at all, so that one attribute of a strange
+//! type would lose the record, and expressions would still have to spell the names a second time.
 
 use std::str::FromStr;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
 
-/// A value of an item, as DynamoDB has it or as JSON. It reads as `None` if it is of another type than the one asked for.
+/// A value of an item, as DynamoDB has it or as JSON. It reads as `None` if it is of another type than the one asked
+/// for.
 pub trait Stored: Sized {
-    /// Returns a text.
+    /// Returns a text, or `None` for another type.
     fn text(self) -> Option<String>;
-    /// Returns a number that `N` can hold.
+    /// Returns a number, or `None` for another type and for a number that `N` cannot hold.
     fn number<N: FromStr>(self) -> Option<N>;
-    /// Returns a boolean.
+    /// Returns a boolean, or `None` for another type.
     fn flag(self) -> Option<bool>;
-    /// Returns the members of a map.
+    /// Returns the members of a map, or `None` for another type.
     fn members(self) -> Option<impl IntoIterator<Item = (String, Self)>>;
 }
 
 impl Stored for AttributeValue {
+    /// Returns the text of an `S`, or `None` for another type.
     fn text(self) -> Option<String> {
         if let Self::S(text) = self { Some(text) } else { None }
     }
 
+    /// Returns the number of an `N`, or `None` for another type and for a number that does not fit the type asked for.
     fn number<N: FromStr>(self) -> Option<N> {
         self.as_n().ok()?.parse().ok()
     }
 
+    /// Returns the flag of a `BOOL`, or `None` for another type.
     fn flag(self) -> Option<bool> {
         self.as_bool().ok().copied()
     }
 
+    /// Returns the members of an `M`, or `None` for another type.
     fn members(self) -> Option<impl IntoIterator<Item = (String, Self)>> {
         if let Self::M(members) = self { Some(members) } else { None }
     }
 }
 
 impl Stored for Value {
+    /// Returns the text of a string, or `None` for another type.
     fn text(self) -> Option<String> {
         if let Self::String(text) = self { Some(text) } else { None }
     }
 
+    /// Returns a number, or `None` for another type and for a number that does not fit the type asked for.
     fn number<N: FromStr>(self) -> Option<N> {
         self.as_number()?.to_string().parse().ok()
     }
 
+    /// Returns a boolean, or `None` for another type.
     fn flag(self) -> Option<bool> {
         self.as_bool()
     }
 
+    /// Returns the members of an object, or `None` for another type.
     fn members(self) -> Option<impl IntoIterator<Item = (String, Self)>> {
         if let Self::Object(members) = self { Some(members) } else { None }
     }
@@ -65,17 +74,21 @@ trait Kind: Sized {
     /// DynamoDB's name of the type.
     const NAME: &'static str;
 
+    /// Returns the value as this type, or `None` if it is of another one.
     fn read(value: impl Stored) -> Option<Self>;
+    /// Returns the value as DynamoDB has it.
     fn write(self) -> AttributeValue;
 }
 
 impl Kind for String {
     const NAME: &'static str = "S";
 
+    /// Reads a text, or returns `None` for another type.
     fn read(value: impl Stored) -> Option<Self> {
         value.text()
     }
 
+    /// Returns an `S`.
     fn write(self) -> AttributeValue {
         AttributeValue::S(self)
     }
@@ -84,10 +97,12 @@ impl Kind for String {
 impl Kind for bool {
     const NAME: &'static str = "BOOL";
 
+    /// Reads a boolean, or returns `None` for another type.
     fn read(value: impl Stored) -> Option<Self> {
         value.flag()
     }
 
+    /// Returns a `BOOL`.
     fn write(self) -> AttributeValue {
         AttributeValue::Bool(self)
     }
@@ -98,10 +113,12 @@ macro_rules! numbers {
         impl Kind for $kind {
             const NAME: &'static str = "N";
 
+            /// Reads a number, or returns `None` for another type and for a number that does not fit this one.
             fn read(value: impl Stored) -> Option<Self> {
                 value.number()
             }
 
+            /// Returns an `N`.
             fn write(self) -> AttributeValue {
                 AttributeValue::N(self.to_string())
             }
@@ -114,10 +131,12 @@ numbers! { i64 u32 u64 }
 impl Kind for UsageItem {
     const NAME: &'static str = "M";
 
+    /// Reads the counts of a map, or returns `None` for another type. A count of another type is absent.
     fn read(value: impl Stored) -> Option<Self> {
         value.members().map(Self::read)
     }
 
+    /// Returns an `M` of the counts that are present.
     fn write(self) -> AttributeValue {
         AttributeValue::M(self.into_attributes().into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
@@ -156,7 +175,7 @@ macro_rules! attributes {
                 item
             }
 
-            /// Returns the attributes that are present.
+            /// Returns the attributes that are present, by name, in the order in which they are declared.
             pub(crate) fn into_attributes(self) -> Vec<(&'static str, AttributeValue)> {
                 let present = [$(self.$field.is_some()),*].into_iter().filter(|is_present| *is_present).count();
                 let mut attributes = Vec::with_capacity(present);
@@ -212,6 +231,9 @@ attributes! {
         skip_reason: String = SKIP_REASON "skipReason",
         /// The other execution that was alive, if it was skipped because of it.
         overlaps: String = OVERLAPS "overlaps",
+        /// The number of executions that may run at once, and ran, if the trigger's policy names it and this one was
+        /// skipped for that.
+        overlap_limit: u32 = OVERLAP_LIMIT "overlapLimit",
         /// The agent's final answer.
         output: String = OUTPUT "output",
         /// True if the answer was longer than what is stored.
@@ -308,6 +330,8 @@ attributes! {
         accept_finish_reasons: String = ACCEPT_FINISH_REASONS "acceptFinishReasons",
         /// True if the run holds its trigger's run lock until it ends.
         has_run_lock: bool = HAS_RUN_LOCK "hasRunLock",
+        /// The slot of the run lock, if it is not the first.
+        run_slot: u32 = RUN_SLOT "runSlot",
         /// The time at which the record expires, in seconds since 1970.
         ttl: i64 = TTL "ttl",
     }

@@ -25,7 +25,7 @@ pub struct Expression {
 }
 
 impl Expression {
-    /// Returns the placeholder of an attribute.
+    /// Adds an attribute, if it is not there yet, and returns its placeholder.
     pub(crate) fn name(&mut self, attribute: &str) -> String {
         let placeholder = ["#", attribute].concat();
         self.names.insert(placeholder.clone(), attribute.to_owned());
@@ -57,8 +57,10 @@ impl Expression {
     }
 
     /// Builds the condition that a row is unchanged since it was read as `seen`, in the attributes on which decisions
-    /// depend. A late heartbeat changes `leaseUntil`, and so defeats a takeover that was decided on the row before it.
-    /// Settling sets `retryable` to false and changes nothing else, and so defeats a claim that was decided before.
+    /// depend: status, owner, attempt, lease and request to cancel. For a detached run the time of its hand-over
+    /// belongs to them, and for a row that may be retried that it still may. A late heartbeat changes `leaseUntil`, and
+    /// so defeats a takeover that was decided on the row before it. Settling sets `retryable` to false and changes
+    /// nothing else, and so defeats a claim that was decided before.
     pub(crate) fn unchanged_since(&mut self, seen: &Row) -> String {
         let mut conditions = vec![
             self.equals(STATUS, Some(text(seen.status.as_str()))),
@@ -83,8 +85,8 @@ impl Expression {
         format!("{owner} AND {}", self.equals(STATUS, Some(text(Status::Running.as_str()))))
     }
 
-    /// Builds the condition that a detached run is still running, that its token is the one of `seen`, and that nobody
-    /// has asked for its end since.
+    /// Builds the condition that a detached run is still running, that its report key is the one of `seen`, and that
+    /// its request to cancel is as in `seen`.
     pub(crate) fn reportable(&mut self, seen: &Row) -> String {
         [
             self.equals(STATUS, Some(text(Status::Running.as_str()))),
@@ -94,19 +96,22 @@ impl Expression {
         .join(" AND ")
     }
 
+    /// Builds the condition that an attribute is there and at most `value`.
     pub(crate) fn at_most(&mut self, attribute: &str, value: AttributeValue) -> String {
         format!("{} <= {}", self.name(attribute), self.value(value))
     }
 
+    /// Builds the condition that an attribute is there and greater than `value`.
     pub(crate) fn above(&mut self, attribute: &str, value: AttributeValue) -> String {
         format!("{} > {}", self.name(attribute), self.value(value))
     }
 
+    /// Builds the condition that an attribute is there and less than `value`.
     pub(crate) fn below(&mut self, attribute: &str, value: AttributeValue) -> String {
         format!("{} < {}", self.name(attribute), self.value(value))
     }
 
-    /// Builds an update that sets attributes. There must be at least one.
+    /// Builds an update, `SET a = :a, …`, that sets attributes to values. There must be at least one attribute.
     pub(crate) fn set(&mut self, attributes: impl IntoIterator<Item = (&'static str, AttributeValue)>) -> String {
         let mut update = String::from("SET ");
         let attributes = attributes.into_iter();
@@ -120,20 +125,24 @@ impl Expression {
         update
     }
 
+    /// Builds an update that adds a number to an attribute. An absent attribute counts as 0.
     pub(crate) fn add(&mut self, attribute: &str, number: AttributeValue) -> String {
         format!("ADD {} {}", self.name(attribute), self.value(number))
     }
 
+    /// Builds the condition that an attribute is absent or at most `most`.
     pub(crate) fn absent_or_at_most(&mut self, attribute: &str, most: AttributeValue) -> String {
         let name = self.name(attribute);
         format!("(attribute_not_exists({name}) OR {name} <= {})", self.value(most))
     }
 
+    /// Builds the condition that an attribute is absent or less than `most`.
     pub(crate) fn absent_or_below(&mut self, attribute: &str, most: AttributeValue) -> String {
         let name = self.name(attribute);
         format!("(attribute_not_exists({name}) OR {name} < {})", self.value(most))
     }
 
+    /// Builds an update that removes attributes. There must be at least one.
     pub(crate) fn remove(&mut self, attributes: &[&'static str]) -> String {
         let names: Vec<_> = attributes.iter().map(|attribute| self.name(attribute)).collect();
         format!("REMOVE {}", names.join(", "))

@@ -1,5 +1,5 @@
-//! What the attempts of a Lambda request did with its event, remembered before they did it: the trigger that ran in place,
-//! and that the event was handed on.
+//! What the attempts of a Lambda request did with its event, remembered before they did it: the trigger that ran in
+//! place, and that the event was handed on.
 //!
 //! An event names no trigger. The triggers for which it is meant are found by their items, and those may change. If a
 //! run in place has died and its trigger was deleted or no longer matches, only this item leads Lambda's retry to the
@@ -92,6 +92,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 }
 
+/// Reads the trigger of an item, or returns `None` if the item names none.
 fn read(item: &Item) -> Option<InPlace> {
     let text = |name: &str| item.get(name)?.as_s().ok().cloned();
     Some((text(USER_ID)?.into(), text(TRIGGER_ID)?.into()))

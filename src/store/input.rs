@@ -1,4 +1,5 @@
-//! The input of an execution, kept so that it can be replayed. It says what ran, so it is written once and never changed.
+//! The input of an execution, kept so that it can be replayed. It says what ran, so it is written once and never
+//! changed.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
@@ -36,7 +37,7 @@ pub enum KeptInput {
 impl<T: Table, C: Clock> Store<T, C> {
     /// Keeps the input of an execution, unless one is kept already: the task that an earlier attempt gave its agent is
     /// never overwritten. `has_run_lock` is true if the execution has its trigger's run lock. `ttl` is in seconds since
-    /// 1970. An input whose ttl has passed counts as absent.
+    /// 1970. An input whose ttl has passed counts as absent. One of more than 390,000 bytes is not kept.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. It may have been kept all the same.
@@ -76,7 +77,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         Ok(item.is_some_and(|item| !item.contains_key(HAS_RUN_LOCK)))
     }
 
-    /// Reads the input of an execution, if it was kept. An input that is no JSON counts as absent.
+    /// Reads the kept input of an execution as JSON. Returns `None` if none is kept, or if it is no JSON. An input
+    /// whose ttl has passed is returned until DynamoDB deletes it.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
@@ -85,7 +87,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         Ok(text.and_then(|text| lenient::parse(&text).ok()))
     }
 
-    /// Reads the input of an execution as the text that was given to [`Store::keep_input`].
+    /// Reads the kept input of an execution as the text that was given to [`Store::keep_input`]. Returns `None` if none
+    /// is kept.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.

@@ -12,19 +12,22 @@ pub type Item = HashMap<String, AttributeValue>;
 /// A key: `PK` and `SK`.
 pub type Key = (String, String);
 
+/// Returns a text as DynamoDB has it.
 pub(crate) fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
 }
 
+/// Returns a number as DynamoDB has it.
 pub(crate) fn number(value: impl std::fmt::Display) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
+/// Returns an attribute of an item that is a whole number, or `None` if it is absent or anything else.
 pub(crate) fn integer(item: &Item, name: &str) -> Option<i64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
-/// Returns an item with this key and ttl, seconds since 1970, and nothing else.
+/// Returns an item with this key and ttl, in seconds since 1970, and nothing else.
 pub(crate) fn keyed((pk, sk): Key, ttl: i64) -> Item {
     Item::from([("PK".into(), text(pk)), ("SK".into(), text(sk)), (TTL.into(), number(ttl))])
 }

@@ -18,6 +18,7 @@ pub mod item;
 pub mod keys;
 pub mod records;
 pub mod run_lock;
+pub mod run_slots;
 pub mod table;
 pub(crate) mod threshold;
 pub mod trigger_item;
@@ -79,8 +80,8 @@ pub struct News<'a> {
 }
 
 impl News<'_> {
-    /// Returns the attributes of the news. The heartbeat does not build them itself, because its future would keep the whole
-    /// item.
+    /// Returns the attributes of the news. What is not known is left out. The heartbeat does not build them itself,
+    /// because its future would keep the whole item.
     fn attributes(self) -> Vec<(&'static str, AttributeValue)> {
         let mut record = ExecutionItem::default();
         if let Some(reported) = self.reported {
@@ -120,9 +121,9 @@ impl<T: Table, C: Clock> Store<T, C> {
         &self.table
     }
 
-    /// Claims the execution if it does not exist, or if its ttl has passed. `now` and `lease_until` are in milliseconds
-    /// since 1970. If the write was applied and its answer was lost, the SDK's next try is refused, and the row names
-    /// this attempt as the owner: the caller must look.
+    /// Claims the execution if it does not exist, or if its ttl has passed: writes the whole row of a running attempt.
+    /// `now` and `lease_until` are in milliseconds since 1970. If the write was applied and its answer was lost, the
+    /// SDK's next try is refused, and the row names this attempt as the owner: the caller must look.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. It may have been written all the same.
@@ -159,7 +160,8 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// Extends the lease to `lease_until`, in milliseconds since 1970, and writes the news, if `owner` still owns a
     /// running execution. If a heartbeat arrives after a later one, the longer lease stays, its news are not written,
     /// and it still counts as extended. Otherwise another attempt could take over an execution that the owner believes
-    /// to hold.
+    /// to hold. Returns `CancelRequested` if the row asks for the execution's end, and `Refused` if `owner` does not
+    /// own it.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it, or the row is unreadable. It may have been written all the same.
@@ -213,8 +215,8 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 
     /// Remembers `execution_id` for a fire that only its Lambda request identifies, with a `ttl` in seconds since 1970.
-    /// Returns the id that was remembered first, which is another one on Lambda's retry. An item whose ttl has passed
-    /// still counts until DynamoDB deletes it.
+    /// Returns the id that is remembered: on Lambda's retry, the one that was remembered first. An item whose ttl has
+    /// passed still counts until DynamoDB deletes it.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it, or the item is unreadable.
@@ -242,7 +244,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         }
     }
 
-    /// Returns the execution id that is remembered for a fire that only its Lambda request identifies, if one is.
+    /// Returns the execution id that is remembered for a fire that only its Lambda request identifies, or `None`.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
@@ -283,7 +285,10 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 }
 
-/// Reads the row that refused a write, if there is one.
+/// Returns the row of an execution's item, or `None` if there is no item.
+///
+/// # Errors
+/// Returns an error if this version does not know the row's status.
 pub(crate) fn readable(item: Option<Item>) -> Result<Option<Row>, StoreError> {
     item.map(|item| records::row(item).ok_or(StoreError::Unreadable)).transpose()
 }

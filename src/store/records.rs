@@ -39,14 +39,16 @@ pub(crate) fn ended_item(fire: &Fire, attempt: &Attempt, ending: ExecutionItem) 
     item
 }
 
-/// Returns the whole row of a record.
+/// Returns the whole item of a record: its key and its attributes.
 fn keyed(record: ExecutionItem, fire: &Fire, attempt: &Attempt) -> Item {
     let (pk, sk) = execution_key(&fire.trigger_id, &attempt.execution_id);
     let key = [("PK", text(pk)), ("SK", text(sk))];
     key.into_iter().chain(record.into_attributes()).map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// Returns the record of an execution that has started, without an owner and a lease.
+/// Returns the record of a running execution: what its fire says of the event, what its attempt says of this run, the
+/// snapshot of its settings if there is one, and for a detached run its deadline, its report key and a ttl of its own.
+/// The owner and the lease are not in it. Unknown ids are left out.
 fn started(fire: &Fire, attempt: &Attempt) -> ExecutionItem {
     // These ids may be unknown if the fire never came to a run.
     let known = |id: &str| (!id.is_empty()).then(|| id.to_owned());
@@ -93,15 +95,15 @@ fn started(fire: &Fire, attempt: &Attempt) -> ExecutionItem {
     record
 }
 
-/// Returns the names of finish reasons, joined by commas, or `None` if there are none.
+/// Returns the names of finish reasons, joined by commas, or `None` if the list is empty.
 fn joined(reasons: &[FinishReason]) -> Option<String> {
     let names: Vec<_> = reasons.iter().map(|reason| reason.as_str()).collect();
     (!names.is_empty()).then(|| names.join(","))
 }
 
 impl ExecutionItem {
-    /// Adds how far a run has come. Its tokens are those of all attempts. The counts of skipped events and tools are
-    /// written at the end only.
+    /// Adds how far a run has come: the events and bytes of its answer, the time of the last event, and the tokens of
+    /// all attempts. The counts of skipped events and tools are written at the end only.
     pub(crate) fn add_progress(&mut self, reported: &Reported, usage_before: Option<Usage>) {
         let Reported { progress, last_event_at } = reported;
         self.events = Some(progress.events);
@@ -110,7 +112,8 @@ impl ExecutionItem {
         self.usage = sum(usage_before, progress.usage).map(UsageItem::from);
     }
 
-    /// Adds what a detached run is fenced and timed by.
+    /// Adds what makes a run a detached one: its report key, its deadline, the time for its first report, and the ways
+    /// to stop short that count as completed.
     pub(crate) fn add_detachment(&mut self, detachment: &Detachment) {
         let Detachment { report_key, deadline, first_report_seconds, accept_finish_reasons } = detachment;
         self.detached = Some(true);
@@ -120,7 +123,7 @@ impl ExecutionItem {
         self.accept_finish_reasons = joined(accept_finish_reasons);
     }
 
-    /// Adds what runs.
+    /// Adds the short description of what runs, in place of the one that the record has.
     pub(crate) fn add_snapshot(&mut self, snapshot: &Snapshot) {
         let Snapshot { settings_hash, agent_id, protocol, trigger_version, function_version, agent_definition_changed } =
             snapshot;
@@ -134,7 +137,7 @@ impl ExecutionItem {
 }
 
 /// Returns what the end of an attempt writes. An attribute that nobody measured is absent, and so is one that says "no"
-/// where its absence says so too.
+/// where its absence says so too. `retryable` is written with every failure.
 pub(crate) fn ended(ending: &Ending) -> ExecutionItem {
     // Destructured in full: a new field does not compile until it is written, or left out on purpose.
     let Ending {
@@ -159,7 +162,8 @@ pub(crate) fn ended(ending: &Ending) -> ExecutionItem {
         status: Some(status.as_str().to_owned()),
         completed_at: Some(completed_at.clone()),
         skip_reason: skip_reason.map(|reason| reason.as_str().to_owned()),
-        overlaps: overlaps.clone(),
+        overlaps: overlaps.as_ref().map(|overlapping| overlapping.execution_id.clone()),
+        overlap_limit: overlaps.as_ref().and_then(|overlapping| overlapping.limit),
         error: failure.as_ref().map(|failure| failure.record_text()),
         error_type: failure.as_ref().map(|failure| failure.error_type.as_str().to_owned()),
         retryable: failure.as_ref().map(|failure| failure.retryable),
@@ -220,14 +224,16 @@ pub fn row(item: Item) -> Option<Row> {
         first_report_seconds: record.first_report_seconds,
         heartbeat_seconds: record.heartbeat_seconds,
         ack_lost: record.ack_lost,
+        completed_at: record.completed_at,
         late_report: record.late_report,
         accept_finish_reasons: record.accept_finish_reasons,
         has_run_lock: record.has_run_lock,
+        run_slot: record.run_slot,
     })
 }
 
 impl From<Usage> for UsageItem {
-    /// A count of zero is written, too.
+    /// Writes every count, zero too.
     fn from(usage: Usage) -> Self {
         Self {
             input_tokens: Some(usage.input_tokens),
@@ -239,6 +245,7 @@ impl From<Usage> for UsageItem {
 }
 
 impl From<UsageItem> for Usage {
+    /// A count that is absent is zero.
     fn from(usage: UsageItem) -> Self {
         Self {
             input_tokens: usage.input_tokens.unwrap_or_default(),

@@ -1,5 +1,5 @@
-//! The run lock of a trigger: the item that says which of its executions may run, where two must not. Its attributes have
-//! the names that they have in the record of that execution.
+//! The run lock of a trigger: an item for each slot, which says which execution may run in it. Its attributes have the
+//! names that they have in the record of that execution. `run_slots` chooses among several slots.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -7,37 +7,18 @@ use crate::{
     clock::Clock,
     domain::{
         execution::{ExecutionRef, Holder, Lease, MAX_SWAPS, Row, Status},
-        run_lock::{RunLock, over_before},
+        run_lock::{RunLock, Slot, over_before},
     },
     store::{
         Store,
         error::StoreError,
-        execution_item::{ATTEMPT, CANCEL_REQUESTED, EVENTS, EXECUTION_ID, LEASE_UNTIL, OWNER, STATUS, TTL, USER_ID},
+        execution_item::{CANCEL_REQUESTED, EXECUTION_ID, LEASE_UNTIL, OWNER, STATUS, TTL},
         expression::Expression,
         item::{Item, integer, number, text},
         keys, readable,
-        table::{ConditionalWrite, Query, Table, Written},
+        table::{ConditionalWrite, Table, Written},
     },
 };
-
-/// The time before this one's fire from which executions without the run lock are looked for.
-const LOOK_BACK_MILLIS: i64 = 2 * 60 * 60 * 1000;
-/// Sorts after every execution id.
-const LAST_ID: &str = "~";
-
-/// Returns a text that sorts before the ids of the executions whose fires may be alive beside `execution_id` at `now`.
-/// Ids are UUIDs that begin with the time of their fire, in milliseconds since 1970. For an id that is no UUID the text
-/// is empty, and every id sorts after it.
-fn first_id(execution_id: &str, now: i64) -> String {
-    let time = execution_id.split_once('-').and_then(|(high, rest)| {
-        let low = rest.get(..4)?;
-        i64::from_str_radix(&[high, low].concat(), 16).ok()
-    });
-    let Some(time) = time else { return String::new() };
-    let from = time.min(now).saturating_sub(LOOK_BACK_MILLIS).max(0);
-    let hex = format!("{from:012x}");
-    format!("{}-{}", &hex[..8], &hex[8..12])
-}
 
 impl RunLock {
     /// Reads the item.
@@ -57,29 +38,37 @@ impl RunLock {
     }
 }
 
-/// Builds the write that frees the run lock of an execution that has ended. The condition is that the execution has it.
-pub(crate) fn free_run_lock(execution: ExecutionRef<'_>) -> ConditionalWrite {
+/// Builds the write that frees the slot of an execution that has ended. The condition is that the execution has it.
+pub(crate) fn free_run_lock(execution: ExecutionRef<'_>, slot: Slot) -> ConditionalWrite {
     let mut expression = Expression::default();
     let condition = Some(expression.equals(EXECUTION_ID, Some(text(execution.execution_id))));
     let update = expression.set([(LEASE_UNTIL, number(0))]);
-    let key = keys::running_key(execution.user_id, execution.trigger_id);
+    let key = keys::slot_key(execution.user_id, execution.trigger_id, slot);
     ConditionalWrite::Update { key, update, condition, expression }
 }
 
 /// The result of asking for the run lock.
 pub enum Taking {
-    /// This attempt has it. Holds the end of its lease in milliseconds since 1970.
-    Taken(i64),
-    /// Another execution has it, or a newer one had it. Holds that execution.
+    /// This attempt has a slot. Holds it, and the end of its lease in milliseconds since 1970.
+    Taken(Slot, i64),
+    /// Other executions have the slots, or a newer one had it. Holds one of them.
     Refused(String),
 }
 
+/// The result of one request for a slot.
+pub(super) enum Asked {
+    /// This attempt has it until this time, in milliseconds since 1970.
+    Taken(i64),
+    /// It is not free. Holds it as it stands, if it is there.
+    Refused(Option<RunLock>),
+}
+
 impl<T: Table, C: Clock> Store<T, C> {
-    /// Takes the trigger's run lock, unless another execution that is alive has it. An attempt that has waited does not
-    /// take it after a newer execution either, even if that has ended. A lock is free if there is none, if its lease is
-    /// over, if it is this attempt's own, or if the row of its execution says that the attempt that took it has ended.
-    /// In the last case the row is read first, and the lock is taken only if it has not changed since. This is repeated
-    /// at most [`MAX_SWAPS`] times.
+    /// Takes the only slot of the trigger's run lock, unless another execution that is alive has it. An attempt that
+    /// has waited does not take it after a newer execution either, even if that has ended. A lock is free if there is
+    /// none, if its lease is over, if it is this attempt's own, or if the row of its execution says that the attempt
+    /// that took it has ended. In the last case the row is read first, and the lock is taken only if it has not changed
+    /// since. This is repeated at most [`MAX_SWAPS`] times.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it, or the item is unreadable or keeps changing. The lock may have
@@ -90,50 +79,19 @@ impl<T: Table, C: Clock> Store<T, C> {
         lease: Lease,
         has_waited: bool,
     ) -> Result<Taking, StoreError> {
-        let Holder { execution: ExecutionRef { user_id, trigger_id, execution_id }, owner } = holder;
+        let ExecutionRef { trigger_id, execution_id, .. } = holder.execution;
         let mut over: Option<RunLock> = None;
         for _ in 0..=MAX_SWAPS {
-            let now = self.clock.now_millis();
-            let (pk, sk) = keys::running_key(user_id, trigger_id);
-            let until = lease.until(now);
-            let item = Item::from([
-                ("PK".into(), text(pk)),
-                ("SK".into(), text(sk)),
-                (EXECUTION_ID.into(), text(execution_id)),
-                (OWNER.into(), text(owner)),
-                (LEASE_UNTIL.into(), number(until)),
-                // Nobody needs the item a day later.
-                (TTL.into(), number(until / 1000 + 24 * 60 * 60)),
-            ]);
-            let mut expression = Expression::default();
-            let condition = match &over {
-                Some(lock) => lock.unchanged_since(&mut expression),
-                None => {
-                    let is_free = format!("attribute_not_exists({})", expression.name("PK"));
-                    let is_over = expression.below(LEASE_UNTIL, number(over_before(lease, now)));
-                    // The lock may be this attempt's own: the answer to its first request was lost. A request that
-                    // arrives after a heartbeat must not shorten the lease that the heartbeat extended.
-                    let is_mine = expression.equals(OWNER, Some(text(owner)));
-                    let is_longer = expression.at_most(LEASE_UNTIL, number(until));
-                    let is_free = format!("{is_free} OR {is_over} OR {is_mine} AND {is_longer}");
-                    if has_waited {
-                        let is_no_newer = expression.absent_or_at_most(EXECUTION_ID, text(execution_id));
-                        format!("({is_free}) AND {is_no_newer}")
-                    } else {
-                        is_free
-                    }
-                }
-            };
-            let write = ConditionalWrite::Put { item, condition, expression };
-            let Written::Refused(found) = self.table.write(write, false).await? else {
-                return Ok(Taking::Taken(until));
+            let found = match self.ask_slot(holder, lease, 0, over.as_ref(), has_waited).await? {
+                Asked::Taken(until) => return Ok(Taking::Taken(0, until)),
+                Asked::Refused(found) => found,
             };
             // By now the lock may be this attempt's own, if an answer was lost, or it may be over. Ask for it again
             // rather than skip the execution for it.
             if over.take().is_some() {
                 continue;
             }
-            let Some(lock) = found.as_ref().map(RunLock::read) else { continue };
+            let Some(lock) = found else { continue };
             let Some(other) = lock.execution_id.clone() else { return Err(StoreError::Unreadable) };
             let row = self.execution(trigger_id, &other).await?;
             if !lock.may_be_taken(row.as_ref(), execution_id, has_waited) {
@@ -144,45 +102,66 @@ impl<T: Table, C: Clock> Store<T, C> {
         Err(StoreError::Contended)
     }
 
-    /// Returns the newest other execution of this user's trigger that is alive and was admitted without the run lock,
-    /// because the trigger let several run at once then. It looks at fires from two hours before this one, or before
-    /// now if that is earlier. Lambda lets a run last 15 minutes, or 90 on Managed Instances, and every record that is
-    /// read is billed.
+    /// Asks for a slot once: writes it with this attempt as its owner, if the condition holds. With `seen` the slot
+    /// must be as it was read. Otherwise it must be free by its own lease, or this attempt's, and with `has_waited` not
+    /// a newer execution's. Returns the slot as it stands if it is refused.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer.
-    pub async fn living_without_lock(&self, holder: Holder<'_>, lease: Lease) -> Result<Option<String>, StoreError> {
-        let ExecutionRef { user_id, trigger_id, execution_id } = holder.execution;
+    /// Returns an error if DynamoDB does not take it. The slot may have been taken all the same.
+    pub(super) async fn ask_slot(
+        &self,
+        holder: Holder<'_>,
+        lease: Lease,
+        slot: Slot,
+        seen: Option<&RunLock>,
+        has_waited: bool,
+    ) -> Result<Asked, StoreError> {
+        let Holder { execution: ExecutionRef { user_id, trigger_id, execution_id }, owner } = holder;
         let now = self.clock.now_millis();
-        let (partition, to) = keys::execution_key(trigger_id, LAST_ID);
-        let (_, from) = keys::execution_key(trigger_id, &first_id(execution_id, now));
+        let (pk, sk) = keys::slot_key(user_id, trigger_id, slot);
+        let until = lease.until(now);
+        let item = Item::from([
+            ("PK".into(), text(pk)),
+            ("SK".into(), text(sk)),
+            (EXECUTION_ID.into(), text(execution_id)),
+            (OWNER.into(), text(owner)),
+            (LEASE_UNTIL.into(), number(until)),
+            // Nobody needs the item a day later.
+            (TTL.into(), number(until / 1000 + 24 * 60 * 60)),
+        ]);
         let mut expression = Expression::default();
-        let is_running = expression.equals(STATUS, Some(text(Status::Running.as_str())));
-        let is_alive = expression.above(LEASE_UNTIL, number(over_before(lease, now)));
-        let filter = format!("{is_running} AND {is_alive}");
-        let living = self.table.query(Query { partition, from, to, filter, expression }).await?;
-        // Ids sort by time, so the newest comes last.
-        for item in living.iter().rev() {
-            let id = item.get(EXECUTION_ID).and_then(|id| id.as_s().ok()).filter(|id| *id != execution_id);
-            // The input of a later attempt may be that of the first, which does not tell whether this one was admitted.
-            let is_first = integer(item, ATTEMPT) == Some(1) || item.contains_key(EVENTS);
-            let is_own = item.get(USER_ID).and_then(|user| user.as_s().ok()).is_none_or(|user| user == user_id);
-            if let Some(id) = id.filter(|_| is_first && is_own)
-                && self.was_admitted_without_lock(trigger_id, id).await?
-            {
-                return Ok(Some(id.clone()));
+        let condition = match seen {
+            Some(lock) => lock.unchanged_since(&mut expression),
+            None => {
+                let is_free = format!("attribute_not_exists({})", expression.name("PK"));
+                let is_over = expression.below(LEASE_UNTIL, number(over_before(lease, now)));
+                // The lock may be this attempt's own: the answer to its first request was lost. A request that
+                // arrives after a heartbeat must not shorten the lease that the heartbeat extended.
+                let is_mine = expression.equals(OWNER, Some(text(owner)));
+                let is_longer = expression.at_most(LEASE_UNTIL, number(until));
+                let is_free = format!("{is_free} OR {is_over} OR {is_mine} AND {is_longer}");
+                if has_waited {
+                    let is_no_newer = expression.absent_or_at_most(EXECUTION_ID, text(execution_id));
+                    format!("({is_free}) AND {is_no_newer}")
+                } else {
+                    is_free
+                }
             }
-        }
-        Ok(None)
+        };
+        let write = ConditionalWrite::Put { item, condition, expression };
+        Ok(match self.table.write(write, false).await? {
+            Written::Done(_) => Asked::Taken(until),
+            Written::Refused(found) => Asked::Refused(found.as_ref().map(RunLock::read)),
+        })
     }
 
-    /// Extends the run lock to `until`, the end of the execution's lease in milliseconds since 1970. Returns false if
-    /// another attempt has it or it was released. If this request arrives after a later one, the longer lease stays,
-    /// and the result is true.
+    /// Extends a slot of the run lock to `until`, the end of the execution's lease in milliseconds since 1970. Returns
+    /// false if another attempt has it or it was released. If this request arrives after a later one, the longer lease
+    /// stays, and the result is true.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. It may have been written all the same.
-    pub async fn keep_run_lock(&self, holder: Holder<'_>, until: i64) -> Result<bool, StoreError> {
+    pub async fn keep_run_lock(&self, holder: Holder<'_>, slot: Slot, until: i64) -> Result<bool, StoreError> {
         let mut expression = Expression::default();
         let condition = [
             expression.equals(OWNER, Some(text(holder.owner))),
@@ -193,7 +172,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         .join(" AND ");
         let update = expression.set([(LEASE_UNTIL, number(until))]);
         let ExecutionRef { user_id, trigger_id, .. } = holder.execution;
-        let key = keys::running_key(user_id, trigger_id);
+        let key = keys::slot_key(user_id, trigger_id, slot);
         let write = ConditionalWrite::Update { key, update, condition: Some(condition), expression };
         Ok(match self.table.write(write, false).await? {
             Written::Done(_) => true,
@@ -203,17 +182,17 @@ impl<T: Table, C: Clock> Store<T, C> {
         })
     }
 
-    /// Releases the run lock, if this attempt still has it. Otherwise nothing happens. The item stays, with a lease
-    /// that has ended.
+    /// Releases a slot of the run lock, if this attempt still has it. Otherwise nothing happens. The item stays, with a
+    /// lease that has ended.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
-    pub async fn release_run_lock(&self, holder: Holder<'_>) -> Result<(), StoreError> {
+    pub async fn release_run_lock(&self, holder: Holder<'_>, slot: Slot) -> Result<(), StoreError> {
         let mut expression = Expression::default();
         let condition = expression.equals(OWNER, Some(text(holder.owner)));
         let update = expression.set([(LEASE_UNTIL, number(0))]);
         let ExecutionRef { user_id, trigger_id, .. } = holder.execution;
-        let key = keys::running_key(user_id, trigger_id);
+        let key = keys::slot_key(user_id, trigger_id, slot);
         let write = ConditionalWrite::Update { key, update, condition: Some(condition), expression };
         self.table.write(write, false).await.map(|_| ())
     }
@@ -234,27 +213,5 @@ impl<T: Table, C: Clock> Store<T, C> {
             Written::Done(item) => readable(item),
             Written::Refused(_) => Ok(None),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_of_the_hours_before_sort_after_the_first() {
-        // 2026-01-31T07:00:00Z, as the vectors of `domain::fire` have it.
-        const AT: i64 = 1_769_842_800_000;
-        let id = "019c12d9-f580-7649-82fb-aad573e743bb";
-        for (now, first) in [
-            (AT + 1, "019c126c-1880"),
-            (AT + 24 * LOOK_BACK_MILLIS, "019c126c-1880"),
-            (AT - LOOK_BACK_MILLIS, "019c11fe-3b80"),
-            (0, "00000000-0000"),
-        ] {
-            assert_eq!(first_id(id, now), first);
-            assert!(first < id && id < LAST_ID);
-        }
-        assert_eq!(first_id("e1", AT), "");
     }
 }

@@ -63,8 +63,8 @@ pub enum Written {
 pub enum Transacted {
     /// All writes were applied.
     Done,
-    /// The condition of the write with this index did not hold. Holds the item as it stands, if there is one. Nothing was
-    /// written.
+    /// The condition of the write with this index did not hold. Holds the item as it stands, if there is one. Nothing
+    /// was written.
     Refused(usize, Option<Item>),
     /// Another transaction was writing the same items. Nothing was written.
     Conflict,

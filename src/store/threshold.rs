@@ -19,6 +19,7 @@ use crate::{
     },
 };
 
+/// The longest wait between two tries to count an event.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
 impl<T: Table, C: Clock> Store<T, C> {
@@ -77,7 +78,8 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 }
 
-/// Reads the counter. Returns `None` if it is not understood: then it counts as absent, and the next write replaces it.
+/// Reads the counter of an item. Returns `None` if it is not understood: then it counts as absent, and the next write
+/// replaces it.
 fn counter(item: &Item) -> Option<Counter> {
     let count = u32::try_from(integer(item, "count")?).ok()?;
     Some(Counter { window_start: integer(item, "windowStart")?, count })

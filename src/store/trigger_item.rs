@@ -63,7 +63,7 @@ impl Store {
 }
 
 impl<T: Table, C: Clock> Store<T, C> {
-    /// Reads a trigger item in a consistent read. An item whose ttl has passed counts as absent.
+    /// Reads a trigger item in a consistent read. Returns `None` if there is none, or if its ttl has passed.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
@@ -80,8 +80,9 @@ pub(crate) fn current(item: Item, now: i64) -> Option<Value> {
     (!is_over).then(|| json_of(item))
 }
 
-/// Returns true if DynamoDB deletes an item of this `ttl`. Both are in seconds since 1970. DynamoDB never deletes an
-/// item whose ttl is more than five years past, so such an item counts: a trigger that is switched off stays off.
+/// Returns true if an item of this `ttl` counts as gone at `now`, because DynamoDB deletes it. Both are in seconds
+/// since 1970. The ttl must have passed, but not more than five years ago: DynamoDB never deletes an older one, so such
+/// an item counts. A trigger that is switched off stays off.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-before-you-start.html>
 pub fn is_expired(ttl: i64, now: i64) -> bool {
     (now.saturating_sub(OLDEST_TTL_SECONDS)..=now).contains(&ttl)

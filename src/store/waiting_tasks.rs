@@ -1,5 +1,5 @@
-//! The items of tasks of Step Functions that wait for executions: the token of each, the executions that an execution of
-//! Step Functions waits for, and the mark that it was stopped.
+//! The items of tasks of Step Functions that wait for executions: the token of each, the executions that an execution
+//! of Step Functions waits for, and the mark that it was stopped.
 
 use crate::{
     clock::Clock,
@@ -16,8 +16,8 @@ use crate::{
 };
 
 impl<T: Table, C: Clock> Store<T, C> {
-    /// Keeps the token of a task that waits for an execution, with a `ttl` in seconds since 1970, and remembers the
-    /// execution under the one of Step Functions that waits. It may be repeated.
+    /// Keeps the token of a task that waits for an execution, with a `ttl` in seconds since 1970. If the task names its
+    /// caller, the execution is also remembered under it. What is kept already stays, so this may be repeated.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -46,7 +46,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         Ok(())
     }
 
-    /// Returns true if the execution of Step Functions that waits was stopped.
+    /// Returns true if the execution of Step Functions `caller`, an ARN, is marked as stopped.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
@@ -75,7 +75,10 @@ impl<T: Table, C: Clock> Store<T, C> {
         Ok(found.into_iter().filter_map(ids).collect())
     }
 
-    /// Puts an item unless there is one under its key.
+    /// Puts an item unless there is one under its key: that one stays, and this is no error.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not take it.
     async fn put_new(&self, item: Item) -> Result<(), StoreError> {
         let mut expression = Expression::default();
         let condition = format!("attribute_not_exists({})", expression.name("PK"));

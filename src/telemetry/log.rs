@@ -12,8 +12,8 @@ use tracing_subscriber::{
 
 /// Starts logging as `AWS_LAMBDA_LOG_FORMAT` and `AWS_LAMBDA_LOG_LEVEL` say, in JSON and at INFO by default. A level
 /// that is not understood is INFO. Other crates log nothing below WARN. A release has no code for lines below INFO
-/// (Cargo.toml). From then on a panic logs where it happened but not its message, which may quote a prompt. A subscriber
-/// that is set already stays.
+/// (Cargo.toml). From then on a panic logs where it happened but not its message, which may quote a prompt. A
+/// subscriber that is set already stays.
 pub fn init() {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok();
     // Only Lambda has the level FATAL.

@@ -47,7 +47,7 @@ const BY_PROTOCOL: &[&[&str]] = &[&["service", "protocol"]];
 type Metric = (&'static str, &'static str, fn(&MetricsLine<'_>) -> Option<u64>);
 
 /// The metrics. Their names never change, because alarms and dashboards use them.
-const METRICS: [Metric; 17] = [
+const METRICS: [Metric; 18] = [
     ("Executions", "Count", |line| Some(line.facts.ends.total())),
     ("Completed", "Count", |line| Some(line.facts.ends.completed)),
     ("Failed", "Count", |line| Some(line.facts.ends.failed)),
@@ -57,6 +57,7 @@ const METRICS: [Metric; 17] = [
     ("Overlaps", "Count", |line| Some(line.facts.overlaps)),
     ("HeartbeatFailures", "Count", |line| Some(line.facts.heartbeat_failures)),
     ("LeftOut", "Count", |line| Some(line.facts.left_out)),
+    ("DetachedFailures", "Count", |line| line.facts.detached_failures),
     ("ColdStart", "Count", |line| line.is_cold_start.map(u64::from)),
     ("DurationMs", "Milliseconds", |line| line.facts.ended_attempt?.duration_ms),
     ("FirstEventMs", "Milliseconds", |line| line.facts.ended_attempt?.first_event_ms),
@@ -119,6 +120,7 @@ impl MetricsLine<'_> {
         }
     }
 
+    /// Returns the tokens that the agent reported to this invocation, or `None` if it reported none.
     fn usage(&self) -> Option<Usage> {
         self.facts.ended_attempt?.progress?.usage
     }
@@ -140,7 +142,8 @@ impl MetricsLine<'_> {
         }
     }
 
-    /// Returns a level that passes Lambda's filter.
+    /// Returns the level `INFO`, or the one at which Lambda's filter stands if that is higher, so that the line passes
+    /// it.
     fn level(&self) -> &'static str {
         let least = self.config.log_level.as_deref().unwrap_or_default();
         ["WARN", "ERROR", "FATAL"].into_iter().find(|level| least.eq_ignore_ascii_case(level)).unwrap_or("INFO")
@@ -244,7 +247,8 @@ struct Definition {
 }
 
 impl Serialize for Definitions<'_> {
-    /// Writes the definitions of the metrics that the line has a value for, in their fixed order.
+    /// Writes a list of the metrics that the line has a value for, each with its name and unit, in their fixed order.
+    /// If a directive names its metrics, the others are left out.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(line, only) = *self;
         let metrics = METRICS.into_iter().filter(|(name, ..)| only.is_none_or(|only| only.contains(name)));
@@ -255,7 +259,7 @@ impl Serialize for Definitions<'_> {
 
 /// Returns `text` as the value of a dimension, or `None` if it is blank. CloudWatch accepts up to 1024 characters of
 /// printable ASCII that are not all blank. Other characters are escaped, so that two values of ordinary length never
-/// become the same; a longer one is cut.
+/// become the same. A longer one is cut.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Dimension.html>
 fn dimension_value(text: &str) -> Option<Cow<'_, str>> {
     const LONGEST: usize = 1024;

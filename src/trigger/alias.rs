@@ -1,19 +1,20 @@
-//! `$.body` as another name of `$.detail.body`. Triggers of other systems ask for a webhook's body by it, and no event has
-//! a member `body` beside its detail.
+//! `$.body` as another name of `$.detail.body`. Triggers of other systems ask for a webhook's body by it, and no event
+//! has a member `body` beside its detail.
 
 use std::borrow::Cow;
 
 use crate::json::query::Query;
 
-/// Parses a query that a trigger holds.
+/// Parses a query that a trigger holds. `$.body` at its beginning stands for `$.detail.body`.
 ///
 /// # Errors
-/// Says what is wrong with the query, or why it is refused.
+/// The error says what is wrong with the query, or why it is refused.
 pub(crate) fn parse_query(query: &str) -> Result<Query, String> {
     Query::parse(&spelt_out(query))
 }
 
-/// Returns a query with the member that the alias stands for.
+/// Returns a query with `$.body` at its beginning replaced by `$.detail.body`. A longer member such as `$.bodyguard` is
+/// another one: such a query, like any other, stays as it is.
 fn spelt_out(query: &str) -> Cow<'_, str> {
     match query.strip_prefix("$.body") {
         // `$.bodyguard` is another member.
@@ -22,7 +23,7 @@ fn spelt_out(query: &str) -> Cow<'_, str> {
     }
 }
 
-/// Returns the names that a field's names stand for.
+/// Returns the names on the path to a field. `detail` is added before them if the first one is `body`.
 pub(crate) fn names_of(mut names: Vec<String>) -> Vec<String> {
     if names.first().is_some_and(|name| name == "body") {
         names.insert(0, "detail".to_owned());

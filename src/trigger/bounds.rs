@@ -40,14 +40,15 @@ pub const LEAST_STEPS: u64 = 50_000;
 pub(crate) struct EventSteps(AtomicU64);
 
 impl EventSteps {
-    /// Returns the steps that the filters of one more trigger may take. Whoever stores many triggers that each take as many
-    /// as they may cannot keep the others from running.
+    /// Returns the steps that the filters of one more trigger may take: what is left of [`MOST_STEPS_OF_EVENT`], but at
+    /// most [`MOST_STEPS`] and at least [`LEAST_STEPS`]. So whoever stores many triggers that each take as many as they
+    /// may cannot keep the others from running.
     pub(crate) fn of_one_more(&self) -> Steps {
         let left = MOST_STEPS_OF_EVENT.saturating_sub(self.0.load(Ordering::Relaxed));
         Steps::new(left.clamp(LEAST_STEPS, MOST_STEPS))
     }
 
-    /// Adds the steps that a trigger's filters have taken.
+    /// Adds the steps that a trigger's filters have taken to those of the event.
     pub(crate) fn add(&self, steps: &Steps) {
         self.0.fetch_add(steps.taken(), Ordering::Relaxed);
     }

@@ -24,13 +24,14 @@ use crate::{
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Preview {
     /// The parts of the item that keep the event from it: `eventSourceId` if its events go to the triggers of another
-    /// source, and the filters that do not match, `eventPattern` and `condition`. If there is none of these, it is `userId`
-    /// where the event announces another user's execution.
+    /// source, and the filters that do not match, `eventPattern` and `condition`. If there is none of these, it is
+    /// `userId` where the event announces another user's execution.
     pub refused_by: Vec<&'static str>,
-    /// The source to whose triggers such events go, as the router reads it. `None` if the event names its trigger itself.
+    /// The source to whose triggers such events go, as the router reads it. `None` if the event names its trigger
+    /// itself.
     pub event_source_id: Option<String>,
-    /// The first place at which the event does not match `eventPattern`, as a JSON path, and the value there. `None` if it
-    /// matches, or if no single place decides.
+    /// The first place at which the event does not match `eventPattern`, as a JSON path, and the value there. `None` if
+    /// it matches, or if no single place decides.
     pub pattern_refusal: Option<(String, Option<Value>)>,
     /// The reason why the fire would be skipped, if it would.
     pub skip_reason: Option<&'static str>,
@@ -42,8 +43,8 @@ pub struct Preview {
     pub empty_queries: Vec<String>,
 }
 
-/// Returns everything that is wrong with an item, one sentence for each, which begins with the JSON path. The members
-/// `id` and `userId` are not compared with the key.
+/// Returns everything that is wrong with an item, one sentence for each, which begins with the JSON path. An item
+/// without a usable key has this one problem. The members `id` and `userId` are not compared with the key.
 pub fn problems(item: Value, platform: Platform) -> Vec<String> {
     match TriggerItem::read(item) {
         Ok(item) => item.problems(platform),
@@ -51,8 +52,9 @@ pub fn problems(item: Value, platform: Platform) -> Vec<String> {
     }
 }
 
-/// Returns the misspelt members of a change to an item, and of its `scheduleConfig` and `eventConfig`, one sentence for each
-/// as of [`problems`]. The item may have the member that is meant already, and would not change.
+/// Returns the misspelt members of a change to an item, and of its `scheduleConfig` and `eventConfig`, one sentence for
+/// each as of [`problems`]. A member is misspelt if its name is nearly a documented one which the change does not have.
+/// The stored item may have that one already, and would not change.
 pub fn misspelt(change: &Map<String, Value>) -> Vec<String> {
     let mut fields = Fields::new("$", change);
     documented::misspelt(&mut fields);
@@ -63,11 +65,12 @@ pub fn misspelt(change: &Map<String, Value>) -> Vec<String> {
     problems
 }
 
-/// Previews the result of an item for an event, which is given as its text. An item without a usable key has an empty
-/// preview.
+/// Previews the result of an item for an event, which is given as its text. Nothing is stored or run. An item without a
+/// usable key has an empty preview.
 ///
 /// # Errors
-/// Names what is wrong with the event. The event of a schedule is refused, because no filter applies to it.
+/// The error names what is wrong with the event. The event of a schedule and an agent's report are refused, because no
+/// filter applies to them.
 pub fn preview(item: Value, event: &str, platform: Platform) -> Result<Preview, InvalidEvent> {
     let event = match schedule::parse(Some(event), platform)? {
         Event::Bus(event) => event,
@@ -82,8 +85,9 @@ pub fn preview(item: Value, event: &str, platform: Platform) -> Result<Preview, 
     Ok(preview_of(&item, &event, platform))
 }
 
-/// Previews the result of an item for an event. The prompt is shown even if a filter refuses the event. An invalid
-/// item, or one that is switched off, has no prompt. [`problems`] reports what is wrong.
+/// Previews the result of an item for an event. The prompt is shown even if a filter refuses the event. An item that is
+/// invalid or switched off has no prompt. [`problems`] reports what is wrong with it. The filters are asked first:
+/// `userId` is named only if none of them refuses the event.
 fn preview_of(item: &TriggerItem, event: &BusEvent, platform: Platform) -> Preview {
     // The caller chooses the item and the event. The filters and the queries together take no more steps than the
     // filters of a run, and the prompt below takes no more than that of a run.
@@ -149,8 +153,8 @@ mod tests {
         assert_eq!(super::problems(json!({"PK": "x"}), Platform::Other).len(), 1);
     }
 
-    /// What is asked for may be a bomb. The filters and the queries of a preview together stop where the filters of a run
-    /// would.
+    /// What is asked for may be a bomb. The filters and the queries of a preview together stop where the filters of a
+    /// run would.
     #[test]
     fn the_filters_and_the_queries_of_a_preview_share_their_steps() {
         let list = vec![json!({"k": "v", "n": 1}); 5_000];

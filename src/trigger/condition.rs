@@ -20,6 +20,7 @@ use crate::{
 
 /// The most values of a listed order.
 const MOST_RANKS: usize = 100;
+/// The operators that a condition may name, as problems list them.
 const OPERATORS: &str = "eq, ne, gt, gte, lt, lte, contains";
 
 /// Conditions that must all hold for an event.
@@ -31,7 +32,8 @@ struct Condition {
     field: Field,
     operator: Operator,
     value: Value,
-    /// The listed order by which texts are compared, the least first. Without one they are compared by their characters.
+    /// The listed order by which texts are compared, the least first. Without one they are compared by their
+    /// characters.
     order: Option<Vec<String>>,
 }
 
@@ -55,9 +57,9 @@ impl Conditions {
     /// Reads a condition, or a list of conditions. All of them must hold. An empty list always holds.
     ///
     /// # Errors
-    /// Returns the problems of all conditions together, each with its JSON path from `$`, which is `conditions` itself. At
-    /// most 50 are named, and then a last entry says that there are more. A list of more than `MOST_CONDITIONS` is not
-    /// read: its length is then the only problem.
+    /// Returns the problems of all conditions together, each with its JSON path from `$`, which is `conditions` itself.
+    /// After 50 a last one says that there are more. For a list of more than `MOST_CONDITIONS` its length is the only
+    /// problem.
     pub fn parse(conditions: &Value) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let conditions: Vec<_> = match conditions {
@@ -73,7 +75,8 @@ impl Conditions {
         if problems.is_empty() { Ok(Self(conditions)) } else { Err(problems) }
     }
 
-    /// Returns true if all conditions hold for `event`. No condition holds for a field that is missing.
+    /// Returns true if all conditions hold for `event`. None holds for a field that is missing. The steps are not
+    /// limited.
     pub fn matches(&self, event: &Value) -> bool {
         self.matches_within(event, &Steps::new(u64::MAX))
     }
@@ -85,9 +88,9 @@ impl Conditions {
 }
 
 impl Condition {
-    /// Reads one condition, which stands at `path`. `field`, `operator` and `value` are required, and `value` may be null
-    /// unless the operator orders. `order` is read if it is there and not null. Other members are ignored. `None` comes with at least one problem. A condition may
-    /// come with a problem of its `value`, too: the caller must look at the problems.
+    /// Reads one condition, which stands at `path`. `field`, `operator` and `value` are required, and `value` may be
+    /// null unless the operator orders. `order` is read if it is there and not null. Other members are ignored. `None`
+    /// comes with a problem. A condition may come with a problem of its `value` or its `order`, too.
     fn parse(condition: &Value, path: &str, problems: &mut Vec<String>) -> Option<Self> {
         let Value::Object(members) = condition else {
             push(problems, format!("{path}: must be an object of field, operator and value, not {}", kind(condition)));
@@ -148,8 +151,8 @@ impl Condition {
         }
     }
 
-    /// Compares two texts by the listed order, or by their characters without one. A text that is not in the list has no
-    /// place. Once the steps are spent, the result means nothing.
+    /// Compares two texts by the listed order, or by their characters without one. Returns `None` if one of them is not
+    /// listed. Once the steps are spent, the result means nothing.
     fn rank(&self, left: &str, right: &str, steps: &Steps) -> Option<Ordering> {
         let Some(order) = &self.order else { return Some(left.cmp(right)) };
         let place = |text: &str| {
@@ -160,7 +163,8 @@ impl Condition {
     }
 }
 
-/// Reads the listed order of a condition. Returns the member that is wrong, and its problem.
+/// Reads the listed order of a condition: 1 to 100 different strings, the least first. Only an operator that orders may
+/// have one, and the condition's value must then be one of them. An error is the member that is wrong, and its problem.
 fn ranks(
     order: &Value,
     operator: Option<Operator>,
@@ -185,7 +189,7 @@ fn ranks(
 }
 
 impl Operator {
-    /// Returns the operator of this name, in lower case as the items hold it.
+    /// Returns the operator of this name, in lower case as the items hold it, or `None` for an unknown one.
     fn from_name(name: &str) -> Option<Self> {
         match name {
             "eq" => Some(Self::Equal),
@@ -202,7 +206,8 @@ impl Operator {
 
 impl Field {
     /// Reads a field: a query if it begins with `$`, else names joined by dots. An array's element is named by its
-    /// index. A name that holds a dot can only be asked for by a query.
+    /// index. A name that holds a dot can only be asked for by a query. An error says what is wrong with the query, or
+    /// that a name is empty.
     fn parse(field: &str) -> Result<Self, String> {
         if field.starts_with('$') {
             return parse_query(field).map(Self::Query);
@@ -227,6 +232,7 @@ impl Field {
     }
 }
 
+/// Returns an object's member by its name, or an array's element by its index. Any other value has none.
 fn child<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     match value {
         Value::Object(fields) => fields.get(name),
@@ -235,7 +241,8 @@ fn child<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     }
 }
 
-/// Returns true if two values are the same. Numbers are compared by value. Returns false once the steps are spent.
+/// Returns true if two values are the same, at every depth. Numbers are compared by value, and members in any order.
+/// Returns false once the steps are spent.
 fn is_same(left: &Value, right: &Value, steps: &Steps) -> bool {
     if !steps.take(1 + of_leaf(left).min(of_leaf(right))) {
         return false;
@@ -255,7 +262,8 @@ fn is_same(left: &Value, right: &Value, steps: &Steps) -> bool {
     }
 }
 
-/// Returns true if a string contains another, or an array contains an element. Returns false once the steps are spent.
+/// Returns true if `value` is a string that contains the string `part`, or an array with an element that is the same as
+/// `part`. Returns false once the steps are spent.
 fn contains(value: &Value, part: &Value, steps: &Steps) -> bool {
     match (value, part) {
         (Value::String(text), Value::String(part)) => {
@@ -266,7 +274,7 @@ fn contains(value: &Value, part: &Value, steps: &Steps) -> bool {
     }
 }
 
-/// Returns the steps of looking at the bytes of a text or a number.
+/// Returns the steps of looking at the bytes of a text or a number. Other values take none.
 fn of_leaf(value: &Value) -> u64 {
     match value {
         Value::String(text) => of_bytes(text.len()),
@@ -275,7 +283,7 @@ fn of_leaf(value: &Value) -> u64 {
     }
 }
 
-/// Returns a required text, or adds its problem.
+/// Returns a required text. Anything else, and its absence, is a problem at `path`, and `None`.
 fn text<'a>(value: Option<&'a Value>, path: &str, problems: &mut Vec<String>) -> Option<&'a str> {
     match value {
         Some(Value::String(text)) => return Some(text),

@@ -34,12 +34,14 @@ const EVENT_CONFIG: [&str; 4] = ["eventSourceId", "eventPattern", "condition", "
 const THRESHOLD: [&str; 2] = ["count", "windowSeconds"];
 const CONDITION: [&str; 4] = ["field", "operator", "value", "order"];
 
-/// Adds the misspelt members of the item itself. Its keys, `input` and `inputMapping` may hold any name.
+/// Adds a problem for each misspelt member of the item itself: its name is nearly a documented one that the item does
+/// not have. Its keys are never problems. The members of its objects are not looked at.
 pub(crate) fn misspelt(fields: &mut Fields<'_>) {
     near_misses(fields, &[&TASK_FIELDS, &ITEM]);
 }
 
-/// Adds the misspelt members of `eventConfig`. An event pattern may hold any name, because it has the names of events.
+/// Adds a problem for each misspelt member of `eventConfig`, and of its `threshold` and its conditions. An event
+/// pattern may hold any name, because it has the names of events.
 pub(crate) fn misspelt_config(config: &Value, problems: &mut Vec<String>) {
     let place = "$.eventConfig";
     look(config, place, &EVENT_CONFIG, problems);
@@ -55,11 +57,13 @@ pub(crate) fn misspelt_config(config: &Value, problems: &mut Vec<String>) {
     }
 }
 
-/// Adds the misspelt members of `scheduleConfig`.
+/// Adds a problem for each misspelt member of `scheduleConfig`.
 pub(crate) fn misspelt_schedule(config: &Value, problems: &mut Vec<String>) {
     look(config, "$.scheduleConfig", &SCHEDULE_CONFIG, problems);
 }
 
+/// Adds a problem for each member of the object at `place` that is nearly one of the `known` names. A value that is no
+/// object has none.
 fn look(value: &Value, place: &str, known: &[&str], problems: &mut Vec<String>) {
     let Value::Object(object) = value else { return };
     let mut fields = Fields { problems: std::mem::take(problems), ..Fields::new(place, object) };

@@ -89,11 +89,11 @@ pub(crate) enum StoredTask {
 pub(crate) struct UnusableKey;
 
 impl TriggerItem {
-    /// Reads an item. Its ids are those of its key, which its own `id` and `userId` can only repeat. Nothing else is
-    /// read here.
+    /// Reads an item. Its ids are those of its key, which its own `id` and `userId` can only repeat: `PK` is `TRIGGER#`
+    /// and the user's id, `SK` is `TRIGGER#` and the trigger's. Nothing else is read here.
     ///
     /// # Errors
-    /// Returns an error if the key does not hold usable ids.
+    /// Returns an error if the item is no object, or if its key does not hold usable ids.
     pub(crate) fn read(item: Value) -> Result<Self, UnusableKey> {
         let Value::Object(item) = item else { return Err(UnusableKey) };
         let id = |name: &str| {
@@ -105,15 +105,15 @@ impl TriggerItem {
         Ok(Self { trigger_id: trigger_id.into(), user_id: user_id.into(), item })
     }
 
-    /// Returns the part of the item on which an execution's result depends. A value that is not understood has its
-    /// default. Problems are reported where the item is used.
+    /// Returns the policy, the health and the version of the item, on which an execution's admission and result depend.
+    /// A value that is not understood has its default. Problems are reported where the item is used.
     pub(crate) fn snapshot(&self) -> TriggerSnapshot {
         TriggerSnapshot::read(&mut Fields::new("$", &self.item), &self.item)
     }
 
     /// Returns everything that is wrong with the item, whatever event would run it. The members `id` and `userId` are
-    /// not compared with the key. For a schedule, the filters and the placeholders of its prompt are not checked,
-    /// because it has none.
+    /// not compared with the key. For an item with the `type` `schedule`, the filters, `followsAnyUser` and the
+    /// placeholders of its prompt are not checked, because it has none.
     pub(crate) fn problems(&self, platform: Platform) -> Vec<String> {
         let mut problems = Vec::new();
         // A schedule has no filters. What else an item may hold is the same for both.
@@ -141,8 +141,9 @@ impl TriggerItem {
         problems
     }
 
-    /// Returns which of the filters do not match an event, by their names in `eventConfig`. A filter with a problem counts
-    /// as matching. A filter for which the steps do not suffice refuses nothing: the trigger fails on such an event.
+    /// Returns the names of the filters in `eventConfig` that do not match an event: `eventPattern`, `condition`, or
+    /// both. A filter that is absent or has a problem counts as matching. A filter for which the steps do not suffice
+    /// refuses nothing: the trigger fails on such an event.
     pub(crate) fn refusing(&self, event: &BusEvent, steps: &Steps) -> Vec<&'static str> {
         let filters = self.filters(&mut Vec::new());
         let is_refused = |matches: bool| !matches && !steps.are_spent();
@@ -152,14 +153,14 @@ impl TriggerItem {
         pattern.then_some("eventPattern").into_iter().chain(conditions.then_some("condition")).collect()
     }
 
-    /// Returns the first place at which an event does not match the event pattern. `None` if it matches, if no single place
-    /// decides, or if the steps do not suffice.
+    /// Returns the first place at which an event does not match the event pattern. `None` if it matches, if no single
+    /// place decides, if there is no usable pattern, or if the steps do not suffice.
     pub(crate) fn pattern_refusal<'e>(&self, event: &'e BusEvent, steps: &Steps) -> Option<Refusal<'e>> {
         self.filters(&mut Vec::new()).pattern?.refusal(&event.event, steps)
     }
 
-    /// Returns the queries of the prompt and of `inputMapping` that find nothing in an event, as far as the steps suffice.
-    /// Queries with a problem are left out.
+    /// Returns the texts of the queries of the prompt and of `inputMapping` that find nothing in an event, as far as
+    /// the steps suffice. Queries with a problem are left out.
     pub(crate) fn empty_queries(&self, event: &BusEvent, steps: &Steps) -> Vec<String> {
         let prompt = self.item.get("prompt").and_then(Value::as_str).unwrap_or_default();
         let mapping = self.item.get("inputMapping").and_then(Value::as_object).cloned().unwrap_or_default();
@@ -169,12 +170,13 @@ impl TriggerItem {
         of_prompt.into_iter().chain(of_mapping).collect()
     }
 
-    /// Returns the event source that `eventConfig` names, or `None` if it names none.
+    /// Returns the event source that `eventConfig` names, or `None` if it names none or the name is no text.
     pub(crate) fn event_source_id(&self) -> Option<&str> {
         self.item.get("eventConfig")?.get("eventSourceId")?.as_str()
     }
 
-    /// Returns true if the item is subscribed to an event source, as the index finds it.
+    /// Returns true if the item is subscribed to an event source: its `GSI2PK`, by which the index finds it, is the key
+    /// of that source's subscribers.
     pub(crate) fn is_subscribed_to(&self, event_source_id: &str) -> bool {
         self.item.get("GSI2PK").and_then(Value::as_str) == Some(keys::subscribers_of(event_source_id).as_str())
     }
@@ -185,11 +187,18 @@ impl TriggerItem {
         Task::read(&mut Fields::new("$", &self.item), platform)
     }
 
-    /// Decides whether an event is meant for this trigger. A filter that is absent or not understood lets every event
-    /// pass: the invocation that runs the trigger reports the problem, like every other fault of the item. A trigger
-    /// that is switched off is skipped even if its filters cost too much. If there is a threshold, the caller counts
-    /// the event before it runs the trigger. `taken` holds the steps of the filters of the event's other triggers, and
-    /// those of this one are added.
+    /// Decides whether an event is meant for this trigger:
+    ///
+    /// - `Filtered`, if the event is another user's execution that the trigger does not follow, or if a filter does not
+    ///   match.
+    /// - `Skip`, if the filters match or cost too much, and the trigger is deleted, paused or disabled.
+    /// - `TooCostly`, if the steps did not suffice for the filters.
+    /// - `Due` otherwise, with the threshold if there is one: the caller then counts the event before it runs the
+    ///   trigger.
+    ///
+    /// A filter that is absent or not understood lets every event pass: the invocation that runs the trigger reports
+    /// the problem, like every other fault of the item. `taken` holds the steps of the filters of the event's other
+    /// triggers, and those of this one are added.
     pub(crate) fn decide(&self, event: &BusEvent, platform: Platform, taken: &EventSteps) -> FilterDecision {
         let mut problems = Vec::new();
         if !self.may_learn_of(event, &mut problems) {
@@ -217,9 +226,10 @@ impl TriggerItem {
         }
     }
 
-    /// Decides about an event that was handed on to this trigger because its filters matched. Neither the filters nor
-    /// the threshold are applied again: they may have changed since, and an execution that has begun must come to its
-    /// end. Their problems count all the same. `are_too_costly` is true if the filters could not be applied.
+    /// Decides about an event that was handed on to this trigger because its filters matched, as [`TriggerItem::run`]
+    /// does. Neither the filters nor the threshold are applied again: they may have changed since, and an execution
+    /// that has begun must come to its end. Their problems count all the same. `are_too_costly` is true if the filters
+    /// could not be applied. This is a problem, too.
     pub(crate) fn handed_on(&self, event: &BusEvent, platform: Platform, are_too_costly: bool) -> TriggerDecision {
         let mut problems = Vec::new();
         self.filters(&mut problems);
@@ -231,17 +241,21 @@ impl TriggerItem {
         self.run(event, platform, problems)
     }
 
-    /// Decides about an event that is meant for this trigger whatever its filters say. Even their problems do not
-    /// count. A trigger that is switched off is skipped all the same.
+    /// Decides about an event that is meant for this trigger whatever its filters say, as [`TriggerItem::run`] does.
+    /// Even the filters' problems do not count. A trigger that is switched off is skipped all the same.
     pub(crate) fn run_now(&self, event: &BusEvent, platform: Platform) -> TriggerDecision {
         self.run(event, platform, Vec::new())
     }
 
-    /// Decides about an event that has passed the filters, whose `problems` are given. A trigger that is disabled or
-    /// deleted is skipped even if it has problems; otherwise one problem makes it invalid, and so does a prompt or
-    /// mapping that takes more of the event than it may. The members `id` and `userId` are not read: the key holds the
-    /// ids, and a change of health sets both members to them. A mapped input replaces the member of `input` of its name. A
-    /// fire that is not run has the prompt as it stands in the item.
+    /// Decides about an event that has passed the filters, whose `problems` are given:
+    ///
+    /// - `Skip`, if the trigger is deleted, paused or disabled, even if it has problems.
+    /// - `Invalid`, if there is a problem, or if the prompt and the mapping take more of the event than they may.
+    /// - `Run` otherwise. The fire has the prompt for this event. Each mapped input replaces the member of `input` of
+    ///   its name.
+    ///
+    /// A fire that is not run has the prompt as it stands in the item. The members `id` and `userId` are not read: the
+    /// key holds the ids, and a change of health sets both members to them.
     fn run(&self, event: &BusEvent, platform: Platform, problems: Vec<String>) -> TriggerDecision {
         let mut fields = Fields { problems, ..Fields::new("$", &self.item) };
         let skip_reason = skip_reason(&mut fields);
@@ -279,8 +293,8 @@ impl TriggerItem {
     }
 
     /// Reads the filters. Every problem is added to `problems`, including misspelt members and a `type` other than
-    /// `event`. A filter with a problem is `None`: the caller must not take it for an absent one. An event pattern may
-    /// be an object, or a text that holds one.
+    /// `event`. A filter that is absent or has a problem is `None`: the caller tells them apart by the problems. An
+    /// event pattern may be an object, or a text that holds one.
     fn filters(&self, problems: &mut Vec<String>) -> Filters {
         let config = self.event_config(problems);
         let pattern = parsed(config, "eventPattern", problems, |value| match value {
@@ -299,13 +313,18 @@ impl TriggerItem {
         Filters { pattern, conditions, threshold }
     }
 
-    /// Decides about a fire whose event defines itself what to run, or names a trigger whose item does. The item's
-    /// values take precedence over the event's. A replay is the exception: it repeats the task of the execution that it
-    /// replays. The item's policy and health apply to all of them. A trigger that is disabled or deleted is skipped
-    /// even if it has problems. The filters do not apply.
+    /// Decides about a fire of a schedule or a replay, by its trigger's item. A deleted, paused or disabled trigger is
+    /// skipped, even if it has problems. Otherwise the fire is returned with its task and with the item's policy,
+    /// health and version. The task is
+    ///
+    /// - for a replay, the one that the fire has: it repeats the task of the execution that it replays;
+    /// - for a fire that leaves everything to the item (`stored`), the item's;
+    /// - for any other, the fire's, in which the item's values take precedence ([`Task::to_detail_over`]).
+    ///
+    /// The filters do not apply, and neither do placeholders.
     ///
     /// # Errors
-    /// `InvalidTrigger` with every problem at once.
+    /// Returns `InvalidTrigger` with every problem at once.
     pub(crate) fn stored_task(&self, fire: &Fire, platform: Platform) -> Result<StoredTask, Failure> {
         // A replay repeats the task of the execution that it replays.
         let merged = if fire.replay_of.is_some() {
@@ -330,14 +349,15 @@ impl TriggerItem {
         Ok(StoredTask::Run(Box::new(Fire { task, trigger: Some(Box::new(trigger)), ..fire.clone() })))
     }
 
-    /// Returns true if the trigger's user may learn of the event: another user's execution is for those triggers only
-    /// that follow the executions of any user.
+    /// Returns true if the trigger's user may learn of the event: it is for this user ([`BusEvent::is_for_user`]), or
+    /// the trigger follows the executions of any user. A problem of `followsAnyUser` is added to `problems`, but only
+    /// if that is asked.
     pub(crate) fn may_learn_of(&self, event: &BusEvent, problems: &mut Vec<String>) -> bool {
         event.is_for_user(&self.user_id) || self.follows_any_user(problems)
     }
 
-    /// Returns true if the trigger follows the executions of other users too. It does not if the member is absent or
-    /// not understood.
+    /// Returns true if the item has `followsAnyUser: true`, so that it follows the executions of other users too. A
+    /// value that is no boolean is a problem, and false.
     fn follows_any_user(&self, problems: &mut Vec<String>) -> bool {
         let mut fields = Fields { problems: mem::take(problems), ..Fields::new("$", &self.item) };
         let follows = fields.flag("followsAnyUser");
@@ -345,7 +365,7 @@ impl TriggerItem {
         follows == Some(true)
     }
 
-    /// Returns `eventConfig`, or `None` if it is absent. A value that is no object is a problem, and `None`.
+    /// Returns `eventConfig`, or `None` if it is absent or null. A value that is no object is a problem, and `None`.
     fn event_config(&self, problems: &mut Vec<String>) -> Option<&Map<String, Value>> {
         match self.item.get("eventConfig") {
             None | Some(Value::Null) => None,
@@ -358,18 +378,21 @@ impl TriggerItem {
     }
 }
 
+/// Returns the failure of an item with these problems: `InvalidTrigger`, which no attempt repairs.
 fn invalid(problems: &[String]) -> Failure {
     Failure::fatal(ErrorType::InvalidTrigger, format!("invalid trigger item: {}", problems.join("; ")))
 }
 
+/// Returns the failure of an item whose prompt or mapping costs too much on an event: `InvalidTrigger`, which no
+/// attempt repairs.
 fn too_costly(cost: TooCostly) -> Failure {
     let message = format!("the trigger costs too much on this event: {cost} (docs/triggers.md, What an item may cost)");
     Failure::fatal(ErrorType::InvalidTrigger, message)
 }
 
-/// Returns the reason why the trigger must not run whatever the event is, if there is one. A trigger with any
-/// `deletedAt` but null is deleted, and this comes first. `enabled` counts only as `false`: any other value is a
-/// problem, which `fields` gets, or absent.
+/// Returns the reason why the trigger must not run whatever the event is, or `None`. With any `deletedAt` but null it
+/// is `Deleted`. With `enabled: false` it is `Paused` if there is a `pausedAt`, and otherwise `Disabled`. An `enabled`
+/// that is no boolean is a problem in `fields` and counts as absent.
 fn skip_reason(fields: &mut Fields<'_>) -> Option<SkipReason> {
     let is_disabled = fields.flag("enabled") == Some(false);
     if fields.value("deletedAt").is_some() {
@@ -381,8 +404,8 @@ fn skip_reason(fields: &mut Fields<'_>) -> Option<SkipReason> {
     }
 }
 
-/// Reads a part of `eventConfig`, and adds its problems by their path in the item. Returns `None` if it is absent,
-/// null, or has a problem.
+/// Reads the member `name` of `eventConfig` by `parse`, and adds its problems to `problems`, with its path in the item
+/// before theirs. Returns `None` if the member is absent, null, or has a problem.
 fn parsed<T>(
     config: Option<&Map<String, Value>>,
     name: &str,

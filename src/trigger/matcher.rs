@@ -1,13 +1,16 @@
 //! The matchers that an event pattern applies to a single value. [`crate::trigger::pattern`] describes the language.
 
-use std::{cmp::Ordering, net::IpAddr};
+use std::cmp::Ordering;
 
 use serde_json::{Map, Number, Value};
 
-use crate::json::{
-    fields::{kind, member, member_at, push},
-    number,
-    steps::{Steps, of_bytes},
+use crate::{
+    json::{
+        fields::{kind, member, member_at, push},
+        number,
+        steps::{Steps, of_bytes},
+    },
+    trigger::cidr::Block,
 };
 
 /// The matchers that a pattern may name, as problems list them.
@@ -55,16 +58,10 @@ pub(crate) enum Comparison {
     GreaterOrEqual,
 }
 
-/// The addresses that share their first `length` bits with `address`.
-#[derive(Debug)]
-pub(crate) struct Block {
-    address: IpAddr,
-    length: u32,
-}
-
 impl Matcher {
     /// Reads one entry of a field's list, which stands at `path`: a plain value, which must be equal, or an object with
-    /// one matcher. `None` comes with a problem. So may a matcher.
+    /// one matcher. An array is a problem. `None` comes with a problem. A matcher may come with one, too: the caller
+    /// must look at the problems.
     pub(crate) fn parse(value: &Value, path: &str, problems: &mut Vec<String>) -> Option<Self> {
         match value {
             Value::Object(matcher) => {
@@ -82,15 +79,15 @@ impl Matcher {
         }
     }
 
-    /// Returns the matcher of one text. If it is an address, every spelling of the address matches.
+    /// Returns the matcher of a plain text. If it is an IP address, every spelling of the address matches. Otherwise
+    /// only the text itself does.
     fn equal(text: &str) -> Self {
-        match address(text) {
-            Some(address) => Self::Cidr(Block { address, length: bits(address).1 }),
-            None => Self::Text(Text::Equal(text.to_owned())),
-        }
+        Block::of_address(text).map_or_else(|| Self::Text(Text::Equal(text.to_owned())), Self::Cidr)
     }
 
-    /// Reads a matcher by its name. Only `prefix`, `suffix` and `anything-but` may hold another matcher.
+    /// Reads the matcher `name` with its argument, which stands at `path`. Only `prefix`, `suffix` and `anything-but`
+    /// may hold another matcher: the first two `equals-ignore-case` alone. An unknown name and an argument of the wrong
+    /// form are problems, and `None`.
     fn parse_named(name: &str, argument: &Value, path: &str, problems: &mut Vec<String>) -> Option<Self> {
         match (name, argument) {
             ("prefix" | "suffix", Value::Object(inner)) => {
@@ -134,7 +131,9 @@ impl Matcher {
         }
     }
 
-    /// Returns true if the matcher accepts `leaf`, which is no object and no array. False once the steps are spent.
+    /// Returns true if the matcher accepts `leaf`, which is no object and no array. A text's test accepts no number,
+    /// and a number's no text, but for `anything-but`, which accepts a value of another type. Returns false once the
+    /// steps are spent.
     pub(crate) fn matches(&self, leaf: &Value, steps: &Steps) -> bool {
         let bytes = match leaf {
             Value::String(text) => text.len(),
@@ -154,7 +153,7 @@ impl Matcher {
                 bounds.iter().all(|(comparison, bound)| comparison.holds(compare(value, bound)))
             }
             (Self::Text(test), Value::String(value)) => test.matches(value),
-            (Self::Cidr(block), Value::String(value)) => address(value).is_some_and(|address| block.contains(address)),
+            (Self::Cidr(block), Value::String(value)) => block.contains(value),
             // A value of another type matches too: a number is anything but "initializing".
             (Self::AnythingBut(matchers), leaf) => {
                 !matchers.iter().any(|matcher| matcher.matches(leaf, steps)) && !steps.are_spent()
@@ -164,8 +163,9 @@ impl Matcher {
     }
 }
 
-/// Reads `anything-but`: a value, a list of values of one type, or a matcher of texts with a text or a list of them. A
-/// list, a prefix and a suffix must not be empty. An entry with a problem is left out of the result.
+/// Reads the argument of `anything-but`: a text, a number, a list of texts or a list of numbers, or one of the matchers
+/// `prefix`, `suffix`, `equals-ignore-case` and `wildcard` with a text or a list of texts. A list, a prefix and a
+/// suffix must not be empty. An entry with a problem is left out of the result. `None` comes with a problem, too.
 fn parse_anything_but(argument: &Value, path: &str, problems: &mut Vec<String>) -> Option<Matcher> {
     const EXPECTED: &str = "prefix, suffix, equals-ignore-case, wildcard";
     let (name, path, values) = match argument {
@@ -213,7 +213,8 @@ fn parse_anything_but(argument: &Value, path: &str, problems: &mut Vec<String>) 
     Some(Matcher::AnythingBut(matchers))
 }
 
-/// Reads `numeric`: one comparison, or a lower bound and a greater upper one. A bound with a problem is left out.
+/// Reads the argument of `numeric`, an array: one comparison (`[">", 0]`), or a lower bound and a greater upper one
+/// (`[">", 0, "<=", 5]`). A bound with a problem is left out. Another form is a problem, and `None`.
 fn parse_numeric(argument: &Value, path: &str, problems: &mut Vec<String>) -> Option<Matcher> {
     let terms = argument.as_array().filter(|terms| matches!(terms.len(), 2 | 4));
     let Some(terms) = terms else {
@@ -246,7 +247,8 @@ fn parse_numeric(argument: &Value, path: &str, problems: &mut Vec<String>) -> Op
 }
 
 impl Text {
-    /// Reads a matcher of texts by its name. Any name but the first three is `wildcard`.
+    /// Reads the matcher `name` of texts: `prefix`, `suffix` or `equals-ignore-case`. Any other name is taken for
+    /// `wildcard`. An argument that is no text, or no valid pattern of wildcards, is a problem, and `None`.
     fn parse(name: &str, argument: &Value, path: &str, problems: &mut Vec<String>) -> Option<Self> {
         let text = string(argument, path, problems)?;
         match name {
@@ -263,7 +265,8 @@ impl Text {
         }
     }
 
-    /// Returns the most bytes that are compared without their case.
+    /// Returns the length of the text that is compared without its case, in bytes. It is 0 for a test that heeds the
+    /// case.
     fn folded_bytes(&self) -> usize {
         match self {
             Self::EqualIgnoringCase(text) | Self::PrefixIgnoringCase(text) | Self::SuffixIgnoringCase(text) => {
@@ -273,7 +276,8 @@ impl Text {
         }
     }
 
-    /// Returns true if the test accepts `text`.
+    /// Returns true if `text` passes the test: it is equal to the test's text, begins or ends with it, or fits its
+    /// wildcards.
     fn matches(&self, text: &str) -> bool {
         match self {
             Self::Equal(expected) => text == expected,
@@ -287,11 +291,12 @@ impl Text {
     }
 }
 
-/// Splits a pattern at its wildcards: one text more than there are wildcards, any of them possibly empty. As in
-/// event-ruler, a backslash may stand only before `*` or another backslash.
+/// Splits a pattern at its wildcards `*`: one text more than there are wildcards, any of them possibly empty. A
+/// backslash before `*` or another backslash takes away its meaning.
 ///
 /// # Errors
-/// Says what is wrong with the pattern.
+/// The error says what is wrong with the pattern: two wildcards in a row, or a backslash before anything else.
+/// event-ruler refuses both.
 fn wildcard(pattern: &str) -> Result<Vec<String>, &'static str> {
     let mut parts = Vec::new();
     let mut part = String::new();
@@ -332,21 +337,24 @@ fn fits(parts: &[String], text: &str) -> bool {
     })
 }
 
-/// Returns the text without its case. It goes through upper case, so that ς and σ, both Σ, are the same letter.
+/// Returns the text's characters without their case. They go through upper case, so that ς and σ, both Σ, are the same
+/// letter.
 fn folded(text: &str) -> impl DoubleEndedIterator<Item = char> {
     text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }
 
+/// Returns the text without its case, see [`folded`].
 fn folded_text(text: &str) -> String {
     folded(text).collect()
 }
 
+/// Returns true if `text` begins with all the characters of `start`, in their order.
 fn begins(mut text: impl Iterator<Item = char>, mut start: impl Iterator<Item = char>) -> bool {
     start.all(|char| text.next() == Some(char))
 }
 
 impl Comparison {
-    /// Returns the comparison of this sign.
+    /// Returns the comparison of the sign `=`, `<`, `<=`, `>` or `>=`, and `None` for any other text.
     fn from_sign(sign: &str) -> Option<Self> {
         match sign {
             "=" => Some(Self::Equal),
@@ -371,8 +379,8 @@ impl Comparison {
     }
 }
 
-/// Compares two numbers as EventBridge does: as doubles, so that 9007199254740993 and 9007199254740992 are the same.
-/// Numbers that are too large for a double are compared exactly.
+/// Compares two numbers as EventBridge does: as doubles, so that 9007199254740993 and 9007199254740992 are the same. If
+/// one is too large for a double, both are compared exactly. `None` if they cannot be compared.
 fn compare(left: &Number, right: &Number) -> Option<Ordering> {
     match (left.as_f64(), right.as_f64()) {
         (Some(left), Some(right)) => left.partial_cmp(&right),
@@ -380,50 +388,7 @@ fn compare(left: &Number, right: &Number) -> Option<Ordering> {
     }
 }
 
-impl Block {
-    /// Reads a block in CIDR notation. Bits of the address after the length do not matter.
-    fn parse(text: &str) -> Option<Self> {
-        let (address, length) = text.split_once('/')?;
-        let address = self::address(address)?;
-        // The length must have no sign, which u32 would accept.
-        let length = length.parse().ok().filter(|_| length.bytes().all(|byte| byte.is_ascii_digit()))?;
-        (length <= bits(address).1).then_some(Self { address, length })
-    }
-
-    /// Returns true if an address is in the block. One of the other version of IP never is.
-    fn contains(&self, address: IpAddr) -> bool {
-        let ((ours, width), (other, other_width)) = (bits(self.address), bits(address));
-        // A shift by all 128 bits is not possible, so checked_shr returns None for it.
-        width == other_width && (ours ^ other).checked_shr(width - self.length).unwrap_or(0) == 0
-    }
-}
-
-/// Reads an address as event-ruler does: the numbers of an IPv4 address are decimal, whatever zeros they begin with.
-fn address(text: &str) -> Option<IpAddr> {
-    // The longest address has 45 characters. Zeros in front may be more.
-    if text.len() > 64 || !text.contains([':', '.']) {
-        return None;
-    }
-    if let Ok(address) = text.parse() {
-        return Some(address);
-    }
-    let mut bytes = [0; 4];
-    let mut parts = text.split('.');
-    for byte in &mut bytes {
-        let part = parts.next().filter(|part| part.bytes().all(|digit| digit.is_ascii_digit()))?;
-        *byte = part.parse().ok()?;
-    }
-    parts.next().is_none().then(|| bytes.into())
-}
-
-/// Returns an address as a number, and the number of its bits.
-fn bits(address: IpAddr) -> (u128, u32) {
-    match address {
-        IpAddr::V4(address) => (address.to_bits().into(), 32),
-        IpAddr::V6(address) => (address.to_bits(), 128),
-    }
-}
-
+/// Returns the text that `value` is. Anything else is a problem at `path`, and `None`.
 fn string<'a>(value: &'a Value, path: &str, problems: &mut Vec<String>) -> Option<&'a str> {
     let text = value.as_str();
     if text.is_none() {
@@ -432,7 +397,8 @@ fn string<'a>(value: &'a Value, path: &str, problems: &mut Vec<String>) -> Optio
     text
 }
 
-/// Returns the only member of a matcher. `expected` lists the possible names for the problem.
+/// Returns the name and the value of a matcher's only member. No member or several are a problem at `path`, and `None`.
+/// `expected` lists the possible names for the problem. The name is not checked.
 fn only_member<'a>(
     object: &'a Map<String, Value>,
     path: &str,

@@ -3,6 +3,7 @@
 mod alias;
 pub mod bounds;
 pub mod check;
+mod cidr;
 pub mod condition;
 pub(crate) mod documented;
 pub mod item;

@@ -61,10 +61,10 @@ impl Pattern {
     /// Reads a pattern. Each `$or` is multiplied out, so that an event must match one of the alternatives as a whole.
     ///
     /// # Errors
-    /// Returns up to 50 problems together, each with its JSON path within the pattern, and then an entry that says that there
-    /// are more. A pattern with too many matchers is not read: that is then the only problem. A pattern without a field is a
-    /// problem, too, and so is one that is too large, before or after its `$or` are multiplied out, and one that
-    /// requires a place twice.
+    /// Returns up to 50 problems together, each with its JSON path within the pattern, and then an entry that says that
+    /// there are more. These are problems of the whole: no field, an object that is no object of fields, a `$or` that
+    /// makes it too large once multiplied out, and two parts that require one place together. A pattern with more than
+    /// [`MOST_MATCHERS`] matchers is not read: that is then the only problem.
     pub fn parse(pattern: &Value) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let Value::Object(fields) = pattern else {
@@ -102,8 +102,8 @@ impl Pattern {
         self.matches_within(event, &Steps::new(u64::MAX))
     }
 
-    /// Returns true if `event` matches. Once the steps are spent, the result means nothing. Two steps are taken for each
-    /// name of the alternatives beforehand, even if the first name decides: a stored pattern is read anew for each
+    /// Returns true if `event` matches. Once the steps are spent, the result means nothing. Two steps are taken for
+    /// each name of the alternatives beforehand, even if the first name decides: a stored pattern is read anew for each
     /// event.
     pub fn matches_within(&self, event: &Value, steps: &Steps) -> bool {
         let names = u64::try_from(self.names).unwrap_or(u64::MAX);
@@ -124,14 +124,16 @@ pub struct Refusal<'e> {
 
 impl Pattern {
     /// Returns the first place at which `event` does not match. `None` if it matches, if the pattern has several
-    /// alternatives, because then no single place decides, or if the steps are spent.
+    /// alternatives, because then no single place decides, or if the steps are spent. The first is the least by its
+    /// fields' names.
     pub(crate) fn refusal<'e>(&self, event: &'e Value, steps: &Steps) -> Option<Refusal<'e>> {
         let [fields] = &self.alternatives[..] else { return None };
         refusal(fields, event, "$", steps).filter(|_| !steps.are_spent())
     }
 }
 
-/// Returns the first place in `value` at which one of the fields is not found. The elements of an array are not told apart:
+/// Returns the first place in `value`, which stands at `path`, at which one of the fields is not found, or `None` if
+/// all are found. Where an object is required, this is a place within it. The elements of an array are not told apart:
 /// the whole array is the place.
 fn refusal<'e>(fields: &Fields, value: &'e Value, path: &str, steps: &Steps) -> Option<Refusal<'e>> {
     fields.iter().find_map(|(name, node)| {
@@ -158,11 +160,13 @@ struct Found {
 }
 
 impl Found {
+    /// Returns true if the part is fulfilled in one way or the other.
     fn is_found(self) -> bool {
         self.with_something || self.with_nothing
     }
 
-    /// Combines two parts that one object must fulfil.
+    /// Combines two parts that one object must fulfil. Both must be found, and for `with_something` one of them with a
+    /// value. For `with_nothing` both must be fulfilled by nothing.
     fn and(self, other: Self) -> Self {
         let any_with_something = self.with_something || other.with_something;
         Self {
@@ -173,8 +177,9 @@ impl Found {
 }
 
 /// Looks for these fields in `value`, which is `None` for a missing field. All of them must be found in one object, or
-/// be missing in it where this is required. In an array, one element must have them. The recursion is as deep as the
-/// event, whose depth its reader limits to 256.
+/// be missing in it where this is required. In an array, one element must have them all. A value that is neither an
+/// object nor an array has no fields. Once the steps are spent, the result means nothing. The recursion is as deep as
+/// the event, whose depth its reader limits to 256.
 fn find_fields(fields: &Fields, value: Option<&Value>, steps: &Steps) -> Found {
     if let Some(Value::Array(items)) = value {
         return find_in_array(items, steps, |item| find_fields(fields, item, steps));
@@ -194,10 +199,10 @@ fn find_fields(fields: &Fields, value: Option<&Value>, steps: &Steps) -> Found {
     found
 }
 
-/// Looks for a value that one of the matchers accepts. An object counts as a missing field, because matchers apply only to
-/// the leaves of an event: both fulfil `exists: false` and no other matcher. In an array, one element is enough, but
-/// `exists: false` must hold for every element, and holds for an empty array. Once the steps are spent, the result means
-/// nothing.
+/// Looks for a value that one of the matchers accepts. An object counts as a missing field, because matchers apply only
+/// to the leaves of an event: both fulfil `exists: false` and no other matcher. In an array, one element is enough, but
+/// `exists: false` must hold for every element, and holds for an empty array. Once the steps are spent, the result
+/// means nothing.
 fn find_value(matchers: &[Matcher], value: Option<&Value>, steps: &Steps) -> Found {
     match value {
         Some(Value::Array(items)) => find_in_array(items, steps, |item| find_value(matchers, item, steps)),
@@ -211,8 +216,8 @@ fn find_value(matchers: &[Matcher], value: Option<&Value>, steps: &Steps) -> Fou
     }
 }
 
-/// Looks in each element. `with_something` must be true for one of them, `with_nothing` for all. An empty array counts
-/// as a missing field.
+/// Looks in each element with `find`. A value must be found in one of them. What must be missing must be so in all. An
+/// empty array counts as a missing field. Stops once a value is found, or the steps are spent.
 fn find_in_array(items: &[Value], steps: &Steps, find: impl Fn(Option<&Value>) -> Found) -> Found {
     let mut so_far = find(None);
     for item in items {
@@ -234,8 +239,8 @@ fn is_or(name: &str, value: &Value) -> bool {
     name == "$or" && !branches().flat_map(Map::keys).any(|name| matcher::NAMES.split(", ").any(|known| known == name))
 }
 
-/// Returns the number of matchers in a pattern, before its `$or` are multiplied out. Each value in a matcher's list
-/// counts.
+/// Returns the number of matchers in a pattern, before its `$or` are multiplied out. Each plain value counts as one. A
+/// matcher counts as one, or with a list as many as the list has.
 fn matchers_of(fields: &Map<String, Value>) -> usize {
     let of_list = |argument: &Value| argument.as_array().map_or(1, Vec::len);
     let of_entry = |entry: &Value| match entry {
@@ -277,9 +282,9 @@ struct Alternatives {
 }
 
 impl Alternatives {
-    /// Reads an object of fields that stands at `path`, below the names `above`. Its alternatives are those of all its
-    /// fields combined. `$or` is no field: its branches stand at the same place. A field with a problem requires
-    /// nothing.
+    /// Reads an object of fields that stands at `path`, below the names `above`. Returns the alternatives of all its
+    /// fields combined. The branches of a `$or` stand at the same place. An empty object, and a field that is neither
+    /// an object nor an array, are problems. A field with a problem requires nothing.
     fn of_fields(
         fields: &Map<String, Value>,
         above: &[Arc<str>],
@@ -306,7 +311,9 @@ impl Alternatives {
         all
     }
 
-    /// Reads a `$or`, whose alternatives are those of all its branches.
+    /// Reads a `$or`, an array of at least two objects, which stands at `path` below the names `above`. Returns the
+    /// alternatives of all its branches, one after the other. What is no such array or object is a problem and left
+    /// out.
     fn of_branches(value: &Value, above: &[Arc<str>], path: &str, problems: &mut Vec<String>) -> Self {
         let mut any = Self { list: Vec::new(), names: 0, are_too_many: false };
         let Some(branches) = value.as_array().filter(|branches| branches.len() >= 2) else {
@@ -323,7 +330,8 @@ impl Alternatives {
         any
     }
 
-    /// Reads the list of matchers of one field. A value must match one of them.
+    /// Reads the list of matchers of the field at `place`. Returns one alternative: a value there must match one of
+    /// them. An empty list is a problem, and a matcher with a problem may be left out.
     fn of_value(entries: &[Value], place: Vec<Arc<str>>, path: &str, problems: &mut Vec<String>) -> Self {
         if entries.is_empty() {
             push(problems, format!("{path}: must not be empty"));
@@ -343,14 +351,15 @@ impl Alternatives {
         }
     }
 
-    /// Notes whether there are too many names, or too many alternatives. One that requires nothing has no names, and a
-    /// `$or` of such doubles their number all the same.
+    /// Notes that the alternatives are too many if they or their names are more than [`MOST_NAMES`]. The alternatives
+    /// count by themselves, too: one that requires nothing has no names, and a `$or` of such doubles their number all
+    /// the same.
     fn bound(&mut self, alternatives: usize, are_too_many: bool) {
         self.are_too_many |= are_too_many || self.names.max(alternatives) > MOST_NAMES;
     }
 
-    /// Combines each alternative with each of another part. Once they are too many, none are added, and the pattern is
-    /// refused.
+    /// Combines each alternative with each one of another part, because an event must match both parts. Once they are
+    /// too many, none are added, and the pattern is refused.
     fn and(&mut self, other: Self) {
         let (ours, theirs) = (self.names.saturating_mul(other.list.len()), other.names.saturating_mul(self.list.len()));
         self.names = ours.saturating_add(theirs);
@@ -370,7 +379,8 @@ impl Alternatives {
     }
 }
 
-/// Adds the requirement for a place. Returns false if there is one already.
+/// Adds the requirement for a place to `fields`, with the objects on its path. Returns false, and adds no requirement,
+/// if there is one for this place, for one above it, or for one below it.
 fn insert(fields: &mut Fields, place: &[Arc<str>], matchers: Arc<[Matcher]>) -> bool {
     let [name, below @ ..] = place else { return false };
     if below.is_empty() {

@@ -40,6 +40,7 @@ pub struct Allowance {
 }
 
 impl Default for Allowance {
+    /// Returns the whole allowance: [`MOST_STEPS`] steps and [`MOST_RENDERED`] bytes.
     fn default() -> Self {
         Self { steps: Steps::new(MOST_STEPS), room: Cell::new(MOST_RENDERED) }
     }
@@ -74,9 +75,10 @@ enum Part {
 }
 
 impl Prompt {
-    /// Reads `text`. A query that cannot be parsed is a problem, and nothing stands in its place. So is one placeholder
-    /// too many, and the rest stays text. Text in double braces that does not begin with `$` stays as it is, and so do
-    /// braces that are never closed.
+    /// Reads `text`, the prompt of an item. A placeholder is a query that begins with `$`, in double braces, with or
+    /// without blanks around it. One that cannot be parsed is a problem, and nothing stands in its place. One
+    /// placeholder too many is a problem, and the rest stays text. Other text in double braces stays as it is, and so
+    /// do braces that are never closed.
     pub fn parse(text: &str, problems: &mut Vec<String>) -> Self {
         let mut parts = Vec::new();
         let (mut plain, mut placeholders) = (String::new(), 0);
@@ -109,7 +111,7 @@ impl Prompt {
         Self(parts)
     }
 
-    /// Returns the queries that find nothing in `event`.
+    /// Returns the texts of the placeholders' queries that find nothing in `event`, as far as `steps` suffices.
     pub(crate) fn empty_queries(&self, event: &Value, steps: &Steps) -> Vec<String> {
         let empty = |part: &Part| match part {
             Part::Query(query) => name_if_empty(query, event, steps),
@@ -118,13 +120,14 @@ impl Prompt {
         self.0.iter().filter_map(empty).collect()
     }
 
-    /// Returns the prompt for one event, with a section that describes the event. A placeholder becomes the JSON of the
-    /// value that its query finds. It becomes a list for several values, and null for none. The section names the
-    /// trigger by its `name`, or otherwise by its id, and has at most 10 KiB of the event's detail. The section does
-    /// not count in `allowance`.
+    /// Returns the prompt for one event: its text with the placeholders filled in, then a notice that the event's data
+    /// is no instruction, then a section that describes the event. A placeholder becomes the JSON of the value that its
+    /// query finds, a list for several values, and null for none. The section names the trigger by its `name`, or
+    /// otherwise by its id. It has the event's `time`, `source`, `detail-type`, `region` and `id` as far as they are
+    /// texts, and at most 10 KiB of its detail. It does not count in `allowance`.
     ///
     /// # Errors
-    /// Returns an error if the placeholders take more of the event than `allowance` has left.
+    /// Returns an error if the placeholders take more of the event than `allowance` has left, in steps or in bytes.
     pub fn render(
         &self,
         event: &BusEvent,
@@ -181,8 +184,8 @@ impl Prompt {
 pub struct Mapping(Vec<(String, Query)>);
 
 impl Mapping {
-    /// Reads the members of `inputMapping`. A member with a problem is left out. If there are too many members, all
-    /// are.
+    /// Reads the members of `inputMapping`, whose values are queries. A member with a problem is left out. If there are
+    /// more than [`MOST_MAPPED`], that is the problem, and all are left out.
     pub fn parse(members: &Map<String, Value>, problems: &mut Vec<String>) -> Self {
         let mut queries = Vec::new();
         if members.len() > MOST_MAPPED {
@@ -202,16 +205,16 @@ impl Mapping {
         Self(queries)
     }
 
-    /// Returns the queries that find nothing in `event`.
+    /// Returns the texts of the queries that find nothing in `event`, as far as `steps` suffices.
     pub(crate) fn empty_queries(&self, event: &Value, steps: &Steps) -> Vec<String> {
         self.0.iter().filter_map(|(_, query)| name_if_empty(query, event, steps)).collect()
     }
 
-    /// Returns the values in `event`, by name. A name whose query finds several values gets a list. A name whose query
-    /// finds nothing is left out.
+    /// Returns the values in `event`, by name. A name whose query finds several values gets a list of them. A name
+    /// whose query finds nothing is left out. Nothing is copied before it is measured.
     ///
     /// # Errors
-    /// Returns an error if the values take more of the event than `allowance` has left.
+    /// Returns an error if the queries take more steps, or their values' JSON more bytes, than `allowance` has left.
     pub fn apply(&self, event: &Value, allowance: &Allowance) -> Result<Map<String, Value>, TooCostly> {
         let mut mapped = Map::new();
         for (name, query) in &self.0 {
@@ -262,7 +265,8 @@ struct Fenced {
 }
 
 impl Fenced {
-    /// Writes the value that a query found, or a list of them if it found several.
+    /// Writes the value that a query found, a list if it found several, and null if it found none. Fails once there is
+    /// no room.
     fn list(&mut self, found: &[&Value]) -> io::Result<()> {
         match found {
             [] => self.write_all(b"null"),
@@ -273,6 +277,8 @@ impl Fenced {
 }
 
 impl io::Write for Fenced {
+    /// Adds a piece of JSON to the text, with `<`, `>`, the line separators of Unicode and halves of surrogate pairs
+    /// escaped. Counts the bytes that this adds. Fails once they are more than `room`.
     fn write(&mut self, json: &[u8]) -> io::Result<usize> {
         let before = self.text.len();
         // serde_json never writes a part of a character.
@@ -293,6 +299,7 @@ impl io::Write for Fenced {
         if self.bytes > self.room { Err(io::ErrorKind::StorageFull.into()) } else { Ok(json.len()) }
     }
 
+    /// Does nothing, because all is written at once.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -305,6 +312,8 @@ struct Cut {
 }
 
 impl io::Write for Cut {
+    /// Writes as [`Fenced`] does, but takes the piece away again if the text had `limit` bytes before. The bytes count
+    /// all the same.
     fn write(&mut self, json: &[u8]) -> io::Result<usize> {
         let before = self.fenced.text.len();
         let written = self.fenced.write(json)?;
@@ -314,6 +323,7 @@ impl io::Write for Cut {
         Ok(written)
     }
 
+    /// Does nothing, because all is written at once.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -326,11 +336,13 @@ struct Measured {
 }
 
 impl io::Write for Measured {
+    /// Counts the bytes, and fails once they are more than `room`. Nothing is kept.
     fn write(&mut self, json: &[u8]) -> io::Result<usize> {
         self.bytes = self.bytes.saturating_add(json.len());
         if self.bytes > self.room { Err(io::ErrorKind::StorageFull.into()) } else { Ok(json.len()) }
     }
 
+    /// Does nothing, because nothing is kept.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }

@@ -37,7 +37,10 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// Returns the input of `fire`. `definition` is that of the agent which it calls, if it is known.
+    /// Returns the input of `fire`: its task and user as JSON text, and a description with the text's hash.
+    /// `definition` is that of the agent which it calls, if it is known. The text then holds its protocol and hash. A
+    /// replay has no version of the trigger item. It is marked if its agent is now defined in another way than when the
+    /// replayed execution ran.
     pub(crate) fn new(fire: &Fire, definition: Option<&DefinitionMark>) -> Self {
         let detail = to_json(&marked_detail(fire, definition));
         let is_changed = |before: &String| definition.is_some_and(|definition| definition.hash != *before);
@@ -45,7 +48,8 @@ impl Input {
             settings_hash: hash_of(&detail),
             agent_id: fire.task.agent_id.clone(),
             protocol: definition.map(|definition| definition.protocol.to_owned()),
-            // A replay asks what was asked, which may be an older version's. The execution that it repeats names that one.
+            // A replay asks what was asked, which may be an older version's. The execution that it repeats names that
+            // one.
             trigger_version: fire
                 .trigger
                 .as_ref()
@@ -57,9 +61,9 @@ impl Input {
         Self { detail, snapshot }
     }
 
-    /// Keeps the input with its `ttl`, in seconds since 1970. An input that an earlier attempt has kept stays, even if
-    /// it is another one. If none is kept, only a replay is impossible. So the caller may ignore an error: it is logged
-    /// here.
+    /// Keeps the input in the table with its `ttl`, in seconds since 1970. An input that an earlier attempt has kept
+    /// stays, even if it is another one. One that is too large is not kept. If none is kept, only a replay is
+    /// impossible: all of this is logged here, and the caller may ignore an error. `has_run_lock` is stored beside it.
     ///
     /// # Errors
     /// Returns an error if DynamoDB refuses or has not answered by `until`. The input may have been kept all the same.
@@ -123,7 +127,8 @@ pub(crate) async fn keep_input_of(
     }
 }
 
-/// Returns the task of a kept input, or `None` if any part of it is not understood.
+/// Returns the task of a kept input's JSON text, or `None` if it is no JSON object or any part of the task is not
+/// understood.
 pub(crate) fn task_of(detail: &str, platform: Platform) -> Option<Task> {
     let detail = lenient::parse(detail).ok()?;
     let mut fields = Fields::new("$.input", detail.as_object()?);
@@ -131,7 +136,8 @@ pub(crate) fn task_of(detail: &str, platform: Platform) -> Option<Task> {
     fields.problems.is_empty().then_some(task)
 }
 
-/// Returns the task of `fire` and its user in the words of a scheduled event's detail.
+/// Returns the user and the task of `fire` in the words of a scheduled event's detail. Nothing else of the fire is in
+/// it.
 pub(crate) fn detail(fire: &Fire) -> Value {
     let Fire {
         user_id,
@@ -156,7 +162,7 @@ pub(crate) fn detail(fire: &Fire) -> Value {
     Value::Object(detail)
 }
 
-/// Returns the detail with the protocol and the hash of the agent's definition, if it is known.
+/// Returns [`detail`] of `fire`, with the protocol and the hash of the agent's definition added if it is known.
 fn marked_detail(fire: &Fire, definition: Option<&DefinitionMark>) -> Value {
     let mut detail = detail(fire);
     if let Some(DefinitionMark { protocol, hash }) = definition {
@@ -168,10 +174,11 @@ fn marked_detail(fire: &Fire, definition: Option<&DefinitionMark>) -> Value {
 
 /// Returns the fire that runs the kept input `detail` again. `event` is the request to do so, and gives the fire its
 /// identity and origin. `trigger_id` and `execution_id` are those that the request names. The user and the task are
-/// those of the input.
+/// those of the input. The fire is marked as a replay of `execution_id`.
 ///
 /// # Errors
-/// Returns an error if the input is not understood.
+/// The error names everything that is not understood in the input, with the trigger. An input that is no object counts
+/// as an empty one.
 pub(crate) fn fire(
     event: &BusEvent,
     trigger_id: &TriggerId,

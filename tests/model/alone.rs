@@ -1,9 +1,9 @@
-//! What is promised about the executions of one trigger that may not run twice at once, checked like the promises of
-//! each of them.
+//! What is promised about the executions of one trigger that may not run twice at once, or of which only so many may,
+//! checked like the promises of each of them.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
-use agent_trigger::domain::run_lock::RunLock;
+use agent_trigger::domain::run_lock::{RunLock, Slot};
 
 use crate::{
     Counts,
@@ -11,12 +11,15 @@ use crate::{
     promises::{Broken, Promise, Promises},
     rules::{LEASE, millis},
     sim::Sim,
-    table::{Kind, name},
+    table::{Kind, name, number},
 };
 
 #[derive(Default)]
 struct State {
-    turn: Option<RunLock>,
+    /// The slots of the run lock. Each is the turn of its owner.
+    turns: BTreeMap<Slot, RunLock>,
+    /// When attempts took their slots last.
+    taken: BTreeMap<String, i64>,
     /// The attempts that gave their turn up.
     gave_up: Vec<String>,
     /// The counts of what happened.
@@ -27,21 +30,29 @@ struct State {
 #[derive(Clone)]
 pub(crate) struct Alone {
     fires: Rc<Vec<Promises>>,
-    /// Whether the trigger's policy lets only one of them run at a time.
-    is_wanted: bool,
+    /// How many of them the trigger's policy lets run at a time, if it has a limit. The highest, if it is edited.
+    slots: Option<u32>,
     state: Rc<RefCell<State>>,
     broken: Broken,
 }
 
 impl Alone {
-    pub(crate) fn new(fires: Rc<Vec<Promises>>, is_wanted: bool, broken: Broken) -> Self {
-        Self { fires, is_wanted, state: Rc::default(), broken }
+    pub(crate) fn new(fires: Rc<Vec<Promises>>, slots: Option<u32>, broken: Broken) -> Self {
+        Self { fires, slots, state: Rc::default(), broken }
     }
 
     /// A write to the run lock that was applied.
-    pub(crate) fn written(&self, kind: Kind, request: &Request, old: Option<&RunLock>, new: &RunLock) {
+    pub(crate) fn written(
+        &self,
+        (kind, now): (Kind, i64),
+        request: &Request,
+        slot: Slot,
+        old: Option<&RunLock>,
+        new: &RunLock,
+    ) {
         let mut state = self.state.borrow_mut();
         if kind == Kind::TakeLock {
+            state.taken.insert(new.owner.clone().unwrap_or_default(), now);
             if let Some(old) = old.filter(|old| request.has_waited && old.execution_id > new.execution_id) {
                 let detail = format!("{:?} took the run lock after {:?}", new.execution_id, old.execution_id);
                 self.broken.breaks(Promise::WaitersYield, detail);
@@ -60,11 +71,14 @@ impl Alone {
                 None => "when there was none",
             };
             *state.counts.entry(format!("turn: taken {from}")).or_default() += 1;
+            if slot > 0 {
+                *state.counts.entry(format!("turn: slot {slot} taken {from}")).or_default() += 1;
+            }
         }
         if let Some(old) = old.filter(|old| kind == Kind::KeepLock && old.until == Some(0)) {
             self.broken.breaks(Promise::ReleasedStaysReleased, format!("{:?} holds the run lock again", old.owner));
         }
-        state.turn = Some(new.clone());
+        state.turns.insert(slot, new.clone());
     }
 
     /// `by` has asked for the end of `execution`, and it was noted.
@@ -76,47 +90,70 @@ impl Alone {
         }
     }
 
-    /// `owner`, which has the run lock, calls the agent and trusts in a lease until `until`.
-    pub(crate) fn trusts(&self, owner: &str, until: i64) {
+    /// `owner`, which has a slot of the run lock, calls the agent and trusts in a lease until `until`.
+    pub(crate) fn trusts(&self, owner: &str, slot: Slot, until: i64) {
         let state = self.state.borrow();
-        let held = state.turn.as_ref().filter(|turn| turn.owner.as_deref() == Some(owner));
+        let held = state.turns.get(&slot).filter(|turn| turn.owner.as_deref() == Some(owner));
         if let Some(lock) = held.filter(|lock| lock.until < Some(until)) {
             let detail = format!("{owner} trusts until {until} in a run lock that ends at {:?}", lock.until);
             self.broken.breaks(Promise::LockOutlastsTheLease, detail);
         }
     }
 
-    /// The attempt that has the run lock.
-    pub(crate) fn lock_owner(&self) -> Option<String> {
-        self.state.borrow().turn.as_ref().and_then(|turn| turn.owner.clone())
+    /// The attempt that has a slot of the run lock.
+    pub(crate) fn lock_owner(&self, slot: Slot) -> Option<String> {
+        self.state.borrow().turns.get(&slot).and_then(|turn| turn.owner.clone())
     }
 
     pub(crate) fn gives_up(&self, owner: &str) {
         self.state.borrow_mut().gave_up.push(owner.to_owned());
     }
 
+    /// `owner` was admitted, where at most so many may run at once.
+    pub(crate) fn admitted(&self, sim: &Sim, owner: &str, slots: u32, asked_at: i64) {
+        let state = self.state.borrow();
+        let others = state.turns.values().filter(|turn| turn.owner.as_deref() != Some(owner));
+        // What was held all the while, by an attempt that is neither over nor has it lost.
+        let held = others.filter(|turn| {
+            let (Some(other), Some(id)) = (turn.owner.as_deref(), turn.execution_id.as_deref()) else { return false };
+            let skew = millis(LEASE.skew());
+            let is_alive = turn.until.is_some_and(|until| until > sim.now() + skew);
+            let fire = &self.fires[number(id)];
+            is_alive && fire.was_left(other).is_none() && state.taken.get(other).is_some_and(|at| *at < asked_at)
+        });
+        let held = held.count();
+        if held >= usize::try_from(slots).unwrap_or(usize::MAX) {
+            let detail = format!("{owner} was admitted as one of {slots} beside {held} others");
+            self.broken.breaks(Promise::LoweredCounts, detail);
+        }
+    }
+
     /// A call reaches the agent.
     pub(crate) fn call_arrives(&self, sim: &Sim, execution: usize, owner: &str, is_accepted: bool) {
-        if !self.is_wanted {
-            return;
-        }
+        let Some(slots) = self.slots.and_then(|slots| usize::try_from(slots).ok()) else { return };
         let state = self.state.borrow();
-        let turn_of = state.turn.as_ref().filter(|turn| turn.until > Some(0)).and_then(|turn| turn.owner.as_deref());
+        let held = state.turns.values().filter(|turn| turn.until > Some(0));
+        let turn_of: Vec<&str> = held.filter_map(|turn| turn.owner.as_deref()).collect();
         let has_left = state.gave_up.iter().any(|gone| gone == owner) || self.fires[execution].has_ended(owner);
-        if turn_of != Some(owner) && !has_left {
-            let detail = format!("{owner} called when it was the turn of {}", turn_of.unwrap_or("nobody"));
+        if !turn_of.contains(&owner) && !has_left {
+            let detail = format!("{owner} called when it was the turn of {turn_of:?}");
             self.broken.breaks(Promise::OnlyInTurn, detail);
         }
-        let others = self.fires.iter().enumerate().filter(|(other, _)| *other != execution);
-        if let Some(other) = others.clone().find_map(|(_, fire)| fire.left_at_work()).filter(|_| is_accepted) {
-            let detail = format!("the agent accepted {owner} while it was at work for {other}, which had ended");
+        let others = self.fires.iter().enumerate().filter(|(other, _)| *other != execution).map(|(_, fire)| fire);
+        let at_work: Vec<String> = others.clone().filter_map(|fire| fire.at_work(sim)).collect();
+        let works_on: Vec<String> = others.clone().filter_map(|fire| fire.works_on(sim)).collect();
+        let left: Vec<String> = others.filter_map(Promises::left_at_work).collect();
+        if is_accepted && !left.is_empty() && left.len() + at_work.len() >= slots {
+            let detail = format!("the agent accepted {owner} while it was at work for {left:?}, which had ended");
             self.broken.breaks(Promise::SessionsEndFirst, detail);
         }
-        if let Some(other) =
-            others.into_iter().find_map(|(_, fire)| fire.at_work(sim)).filter(|_| is_accepted && !has_left)
-        {
-            let detail = format!("the agent accepted {owner} while {other} was reading for another fire");
-            self.broken.breaks(Promise::NeverTwoFiresAtWork, detail);
+        if is_accepted && !has_left && works_on.len() >= slots {
+            let detail = format!("the agent accepted {owner} while it worked on for {works_on:?}");
+            self.broken.breaks(Promise::DetachedKeepTheirTurn, detail);
+        }
+        if is_accepted && !has_left && at_work.len() >= slots {
+            let detail = format!("the agent accepted {owner} while {at_work:?} read for other fires");
+            self.broken.breaks(Promise::NeverTooManyAtWork, detail);
         }
     }
 
@@ -148,6 +185,31 @@ impl Alone {
         let longest = millis(LEASE.0 + 2 * LEASE.skew());
         if last_alive.is_none_or(|at| asked_at - at > longest) {
             let detail = format!("{} was skipped for {owner}, who had long died", name(execution));
+            self.broken.breaks(Promise::NoTurnOfTheDead, detail);
+        }
+    }
+
+    /// `execution`, whose attempt `owner` has looked since `asked_at`, is not run because `limit` others run at once.
+    pub(crate) fn skips_as_full(&self, sim: &Sim, execution: usize, owner: &str, limit: u32, asked_at: i64) {
+        *self.state.borrow_mut().counts.entry("turn: skipped, no slot was free".to_owned()).or_default() += 1;
+        let state = self.state.borrow();
+        let longest = millis(LEASE.0 + 2 * LEASE.skew());
+        let (mut living, mut undead) = (0, 0);
+        for turn in state.turns.values().filter(|turn| turn.owner.as_deref() != Some(owner)) {
+            let (Some(other), Some(id)) = (turn.owner.as_deref(), turn.execution_id.as_deref()) else { continue };
+            let fire = &self.fires[number(id)];
+            if fire.was_left(other).is_some_and(|left_at| left_at < asked_at) {
+                continue;
+            }
+            living += 1;
+            let is_awake = fire.last_awake(sim, other).is_some_and(|at| asked_at - at <= longest);
+            undead += u32::from(!is_awake && !fire.is_detached());
+        }
+        if living < limit {
+            let detail = format!("{} was skipped for {limit} of which {living} had not ended", name(execution));
+            self.broken.breaks(Promise::SkippedForTheLiving, detail);
+        } else if living - undead < limit {
+            let detail = format!("{} was skipped for {limit} of which {undead} had long died", name(execution));
             self.broken.breaks(Promise::NoTurnOfTheDead, detail);
         }
     }

@@ -22,7 +22,7 @@ use agent_trigger::{
         attempt::{Attempt as Claimed, StartTime},
         close_decision::CloseAction,
         detached::{Detachment, lease_after, lease_of_unacknowledged},
-        ending::{Ending, SkipReason},
+        ending::{Ending, Overlapping, SkipReason},
         execution::{ExecutionRef, Holder, Row, Status},
         failure::{ErrorType, Failure},
         fire::{Fire, Origin},
@@ -39,7 +39,7 @@ use agent_trigger::{
         close::CloseLimits,
         detached::{Left, after_close, arm, hand_over_once, leave_to_agent, why_lost},
         earlier::Looker,
-        lease::{NotHeld, OwnedExecution, RunStop, Stop},
+        lease::{HeldSlot, NotHeld, OwnedExecution, RunStop, Stop},
         overlap::admit,
     },
     store::{Store, detached::HandOver, in_place::Remembered},
@@ -181,13 +181,14 @@ impl Attempt {
             rerun_if_interrupted: fire.task.rerun_if_interrupted,
             until: AtomicI64::new(until),
             trigger: OnceLock::from(TriggerKnowledge::Absent),
-            has_run_lock: AtomicBool::new(false),
+            slot: HeldSlot::default(),
+            is_detached: AtomicBool::new(self.world.detached.is_some()),
             usage_before: attempt.usage_before,
             state: &state,
         };
         let stopped = self.to_its_end(&owned, &attempt).await;
         let told = self.finish(&owned, stopped, &attempt).await;
-        if owned.has_run_lock.load(Ordering::Relaxed) {
+        if owned.slot.get().is_some() {
             self.agent.alone.gives_up(&self.sender.owner);
         }
         owned.release_run_lock(self.deadline).await;
@@ -303,7 +304,12 @@ impl Attempt {
         let token = self.token(owned).await;
         let policy = Policy { overlap: self.overlap, ..Policy::default() };
         let looks = SimLooks::new(&self.world, false);
+        self.sender.asks_since.set(self.sim.now());
         self.sender.within(Phase::Admit, admit(owned, &policy, &looks)).await?;
+        if let Overlap::AtMost(most) = self.overlap {
+            let (owner, since) = (&self.sender.owner, self.sender.asks_since.get());
+            self.agent.alone.admitted(&self.sim, owner, most, since);
+        }
         self.keep_input(owned).await;
         token?;
         if let (Some(settings), Some(detachment)) = (self.world.detached, &claimed.detachment) {
@@ -316,8 +322,8 @@ impl Attempt {
         // It stands for the connection, which ends where the run does.
         let (reading, (answer_millis, failure)) = loop {
             self.sender.within(Phase::Window, owned.ensure_call_window()).await?;
-            if owned.has_run_lock.load(Ordering::Relaxed) {
-                self.agent.alone.trusts(&self.sender.owner, owned.until.load(Ordering::Relaxed));
+            if let Some(slot) = owned.slot.get() {
+                self.agent.alone.trusts(&self.sender.owner, slot, owned.until.load(Ordering::Relaxed));
             }
             owned.state.facts().agent_called = true;
             let reading = self.agent.promises.reads(&self.sender.owner);
@@ -370,7 +376,7 @@ impl Attempt {
     /// Keeps the input, which differs from attempt to attempt as if the trigger item were edited all the time. As
     /// `AttemptRun::keep_input` does.
     async fn keep_input(&self, owned: &Owned<'_>) {
-        let (id, has_lock) = (owned.holder.execution.execution_id, owned.has_run_lock.load(Ordering::Relaxed));
+        let (id, has_lock) = (owned.holder.execution.execution_id, owned.slot.get().is_some());
         let keeping = self.store.keep_input(TRIGGER, id, &self.sender.owner, has_lock, i64::MAX / 1000);
         let until = self.clock.instant() + STOP_TIMEOUT;
         // Kept or not, the run goes on.
@@ -437,8 +443,8 @@ impl Attempt {
                 ending.status = Status::Cancelled;
                 None
             }
-            Err(RunStop::Skipped(reason, other)) => {
-                self.skipped(other.as_deref());
+            Err(RunStop::Skipped(reason, overlapping)) => {
+                self.skipped(overlapping.as_ref());
                 // What was tried is not told as if it had not been.
                 let before = attempt.before.clone().map(|before| Failure { retryable: false, ..before });
                 if before.is_none() {
@@ -497,7 +503,7 @@ impl Attempt {
             },
             heartbeat_seconds: heartbeat,
             is_ack_lost,
-            has_run_lock: owned.has_run_lock.load(Ordering::Relaxed),
+            run_slot: owned.slot.get(),
             ..HandOver::default()
         };
         Some(match leave_to_agent(owned, key, facts, self.deadline).await {
@@ -518,17 +524,23 @@ impl Attempt {
         }
     }
 
-    fn skipped(&self, other: Option<&str>) {
+    fn skipped(&self, overlapping: Option<&Overlapping>) {
+        let Some(Overlapping { execution_id, limit }) = overlapping else { return };
+        if let Some(limit) = *limit {
+            let (sender, since) = (&self.sender, self.sender.asks_since.get());
+            return self.agent.alone.skips_as_full(&self.sim, sender.execution, &sender.owner, limit, since);
+        }
         let found = self.sender.found.borrow();
-        let (Some(other), Some((lock, asked_at))) = (other, found.as_ref()) else { return };
-        let other = number(other.trim_start_matches('!'));
+        let Some((lock, asked_at)) = found.as_ref() else { return };
+        let other = number(execution_id.trim_start_matches('!'));
         let has_waited = self.sender.has_waited.get();
         self.agent.alone.skips(&self.sim, self.sender.execution, other, lock, *asked_at, has_waited);
     }
 
     fn lost(&self, owned: &Owned<'_>) -> Told {
         let is_over = owned.until.load(Ordering::Relaxed) <= self.clock.now_millis();
-        self.agent.promises.stops(&self.sender.owner, is_over, self.agent.alone.lock_owner().as_deref());
+        let lock = self.agent.alone.lock_owner(owned.slot.get().unwrap_or(0));
+        self.agent.promises.stops(&self.sender.owner, is_over, lock.as_deref());
         Told::Unrecorded(ErrorType::LeaseLost)
     }
 }

@@ -6,9 +6,10 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 use agent_trigger::{
     clock::Clock as _,
     domain::{
+        agent_report::{AgentReport, ReportStatus},
         detached::Detached,
         look::Look,
-        report::{AgentReport, ReportAnswer, ReportStatus},
+        report::ReportAnswer,
         run_state::RunState,
         usage::Usage,
     },
@@ -79,7 +80,11 @@ pub(crate) fn begins(world: &World, owner: &str) -> Option<u32> {
     let work = if sim.chance(30) { sim.draw(1..=3_000) } else { sim.draw(1_000..=900_000) };
     let (world, owner) = (world.clone(), owner.to_owned());
     sim.note(|| format!("the agent of {owner} {behaviour:?}, within {work} ms, promises {promised:?} s"));
-    sim.spawn(None, async move { works(&world, &owner, behaviour, work, interval).await });
+    world.promises().agent_works_on(&owner, true);
+    sim.spawn(None, async move {
+        works(&world, &owner, behaviour, work, interval).await;
+        world.promises().agent_works_on(&owner, false);
+    });
     promised
 }
 

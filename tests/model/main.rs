@@ -58,13 +58,32 @@ use std::{
 use detached::DETACHED;
 use promises::Promise;
 use rules::Rule;
-use schedule::Trouble;
+use schedule::{SLOTS, Trouble};
 
 const SCHEDULES: u64 = 40_000;
 const SEED: u64 = 20_260_131;
 
 /// The number of schedules of detached runs.
 const DETACHED_SCHEDULES: u64 = 20_000;
+
+/// The number of schedules of triggers with slots.
+const SLOT_SCHEDULES: u64 = 20_000;
+
+/// What some schedule of a trigger with slots must come to.
+const SLOT_OUTCOMES: [&str; 12] = [
+    "record: completed ",
+    "record: failed Interrupted",
+    "record: skipped ",
+    "told: LeaseLost unrecorded",
+    "told: Skipped",
+    "turn: skipped, no slot was free",
+    "turn: slot 1 taken a second time",
+    "turn: slot 1 taken of one that had ended",
+    "turn: slot 1 taken when it was given up",
+    "turn: slot 1 taken when its lease was over",
+    "turn: slot 1 taken when there was none",
+    "turn: slot 2 taken when there was none",
+];
 
 /// What some schedule of detached runs must come to.
 const DETACHED_OUTCOMES: [&str; 10] = [
@@ -217,14 +236,21 @@ fn print(text: &str) {
 #[test]
 fn forty_thousand_schedules_keep_every_promise() {
     let (seed, schedules) = (setting("MODEL_SEED", SEED), setting("MODEL_SCHEDULES", SCHEDULES));
-    keep_every_promise(seed & !DETACHED, schedules, "forty_thousand", &OUTCOMES);
+    keep_every_promise(seed & !DETACHED & !SLOTS, schedules, "forty_thousand", &OUTCOMES);
 }
 
 #[test]
 fn twenty_thousand_schedules_of_detached_runs_keep_every_promise() {
     let schedules = setting("MODEL_SCHEDULES", DETACHED_SCHEDULES).min(DETACHED_SCHEDULES);
-    let seed = setting("MODEL_SEED", SEED) | DETACHED;
+    let seed = setting("MODEL_SEED", SEED) & !SLOTS | DETACHED;
     keep_every_promise(seed, schedules, "twenty_thousand", &DETACHED_OUTCOMES);
+}
+
+#[test]
+fn schedules_of_triggers_with_slots_keep_every_promise() {
+    let schedules = setting("MODEL_SCHEDULES", SLOT_SCHEDULES).min(SLOT_SCHEDULES);
+    let seed = setting("MODEL_SEED", SEED) & !DETACHED | SLOTS;
+    keep_every_promise(seed, schedules, "schedules_of_triggers_with_slots", &SLOT_OUTCOMES);
 }
 
 #[test]

@@ -2,12 +2,13 @@
 //! (`rules`), so that what breaks is the function's own code without it.
 
 use crate::{
-    Counts, DETACHED_SCHEDULES, SCHEDULES, SEED,
+    Counts, DETACHED_SCHEDULES, SCHEDULES, SEED, SLOT_SCHEDULES,
     detached::DETACHED,
     print,
     promises::Promise,
     rules::Rule,
     schedule::{
+        SLOTS,
         Trouble::{self, Overlap},
         has_edits, has_several_fires,
     },
@@ -106,17 +107,17 @@ fn with_retryable_failures_after_acceptance_the_agent_is_called_twice() {
 
 #[test]
 fn without_keeping_the_turn_two_fires_work_at_once() {
-    assert_found_among_fires(Rule::TurnIsKept, Promise::NeverTwoFiresAtWork);
+    assert_found_among_fires(Rule::TurnIsKept, Promise::NeverTooManyAtWork);
 }
 
 #[test]
 fn without_waiting_for_the_lease_of_the_turn_two_fires_work_at_once() {
-    assert_found_among_fires(Rule::TurnLease, Promise::NeverTwoFiresAtWork);
+    assert_found_among_fires(Rule::TurnLease, Promise::NeverTooManyAtWork);
 }
 
 #[test]
 fn without_waiting_for_the_skew_of_the_turn_two_fires_work_at_once() {
-    assert_found_among_fires(Rule::TurnSkew, Promise::NeverTwoFiresAtWork);
+    assert_found_among_fires(Rule::TurnSkew, Promise::NeverTooManyAtWork);
 }
 
 #[test]
@@ -126,17 +127,17 @@ fn without_a_turn_that_lapses_the_dead_keep_others_from_running() {
 
 #[test]
 fn without_the_owner_of_a_turn_it_is_given_up_for_another() {
-    assert_found_among_fires(Rule::TurnOwner, Promise::NeverTwoFiresAtWork);
+    assert_found_among_fires(Rule::TurnOwner, Promise::NeverTooManyAtWork);
 }
 
 #[test]
 fn without_a_turn_that_only_grows_a_late_heartbeat_lets_two_fires_work_at_once() {
-    assert_found_among_fires(Rule::TurnOnlyGrows, Promise::NeverTwoFiresAtWork);
+    assert_found_among_fires(Rule::TurnOnlyGrows, Promise::NeverTooManyAtWork);
 }
 
 #[test]
 fn without_the_turn_as_seen_two_take_it_from_one_that_ended() {
-    assert_found_among_fires(Rule::TurnAsSeen, Promise::NeverTwoFiresAtWork);
+    assert_found_among_fires(Rule::TurnAsSeen, Promise::NeverTooManyAtWork);
 }
 
 #[test]
@@ -151,7 +152,7 @@ fn without_a_look_at_its_execution_a_turn_outlives_it() {
 
 #[test]
 fn without_stopping_with_the_turn_two_fires_work_at_once() {
-    assert_found_among_fires(Rule::StopWithTheTurn, Promise::NeverTwoFiresAtWork);
+    assert_found_among_fires(Rule::StopWithTheTurn, Promise::NeverTooManyAtWork);
 }
 
 #[test]
@@ -181,7 +182,7 @@ fn without_the_end_of_a_released_run_lock_a_late_heartbeat_takes_it_back() {
 
 #[test]
 fn without_a_kept_run_lock_that_only_grows_two_fires_work_at_once() {
-    assert_found_among_fires(Rule::KeptLockOnlyGrows, Promise::NeverTwoFiresAtWork);
+    assert_found_among_fires(Rule::KeptLockOnlyGrows, Promise::NeverTooManyAtWork);
 }
 
 #[test]
@@ -227,9 +228,17 @@ fn without_the_rerun_of_the_claim_an_edit_lets_two_work_at_once() {
 
 /// Runs with detached runs.
 fn assert_found_detached(without: Rule, promises: &[Promise]) {
+    assert_found_among_detached(without, promises, seeds(SEED | DETACHED, DETACHED_SCHEDULES), &of_one_fire());
+}
+
+fn assert_found_among_detached(
+    without: Rule,
+    promises: &[Promise],
+    seeds: impl Iterator<Item = u64>,
+    troubles: &[Trouble],
+) {
     let breaks = |found: Promise| promises.contains(&found);
-    let seeds = seeds(SEED | DETACHED, DETACHED_SCHEDULES);
-    let found = search(seeds, Some(without), &of_one_fire(), breaks, &mut Counts::new());
+    let found = search(seeds, Some(without), troubles, breaks, &mut Counts::new());
     let found = found.expect("a schedule that breaks the promise");
     print(&format!("without {without:?} schedule {} breaks {:?}: {}\n", found.after, found.promise, found.detail));
 }
@@ -257,6 +266,68 @@ fn without_the_next_look_a_silent_agents_run_stays_running() {
 #[test]
 fn without_the_condition_of_the_hand_over_it_changes_an_end_that_came_before() {
     assert_found_detached(Rule::HandOverIsConditional, &[Promise::TerminalStays, Promise::NoZombieWrites]);
+}
+
+/// Runs with triggers of which so many fires may run at once.
+fn assert_found_among_slots(without: Rule, promise: Promise) {
+    assert_found_with(seeds(SEED | SLOTS, 2 * SLOT_SCHEDULES), &Trouble::ALL, without, promise);
+}
+
+#[test]
+fn without_the_owner_of_a_slot_a_late_release_lets_one_too_many_run() {
+    assert_found_among_slots(Rule::TurnOwner, Promise::NeverTooManyAtWork);
+}
+
+#[test]
+fn without_freeing_its_own_slot_alone_one_too_many_runs() {
+    assert_found_among_slots(Rule::OwnSlotIsFreed, Promise::NeverTooManyAtWork);
+}
+
+#[test]
+fn without_the_slot_as_seen_two_take_it_from_one_that_ended() {
+    assert_found_among_slots(Rule::TurnAsSeen, Promise::NeverTooManyAtWork);
+}
+
+#[test]
+fn without_waiting_for_the_lease_of_a_slot_one_too_many_runs() {
+    assert_found_among_slots(Rule::TurnLease, Promise::NeverTooManyAtWork);
+}
+
+#[test]
+fn without_waiting_for_the_skew_of_a_slot_one_too_many_runs() {
+    assert_found_among_slots(Rule::TurnSkew, Promise::NeverTooManyAtWork);
+}
+
+#[test]
+fn without_keeping_a_slot_one_too_many_runs() {
+    assert_found_among_slots(Rule::TurnIsKept, Promise::NeverTooManyAtWork);
+}
+
+#[test]
+fn without_stopping_with_the_slot_one_too_many_runs() {
+    assert_found_among_slots(Rule::StopWithTheTurn, Promise::NeverTooManyAtWork);
+}
+
+#[test]
+fn without_a_look_at_its_execution_a_slot_outlives_it() {
+    assert_found_among_slots(Rule::EndedTurnIsFree, Promise::SkippedForTheLiving);
+}
+
+#[test]
+fn without_the_end_of_a_released_slot_a_late_heartbeat_takes_it_back() {
+    assert_found_among_slots(Rule::ReleasedStaysReleased, Promise::ReleasedStaysReleased);
+}
+
+#[test]
+fn without_a_look_at_the_further_slots_a_lowered_number_is_exceeded() {
+    assert_found_among_slots(Rule::LoweredCounts, Promise::LoweredCounts);
+}
+
+#[test]
+fn without_a_run_lock_until_the_deadline_the_agent_works_for_two_fires() {
+    let seeds = seeds(SEED | DETACHED, DETACHED_SCHEDULES).filter(|seed| has_several_fires(*seed));
+    let promises = [Promise::DetachedKeepTheirTurn];
+    assert_found_among_detached(Rule::LockUntilTheDeadline, &promises, seeds, &Trouble::ALL);
 }
 
 #[test]

@@ -68,6 +68,7 @@ impl Client {
     /// Makes one operation with its tries. Dropped, what it has sent still arrives.
     async fn send(&self, mut operation: Operation) -> Result<Answer, StoreError> {
         let sim = &self.sim;
+        self.sender.sent_at.set(sim.now());
         self.rules.change(&mut operation, &self.sender);
         let operation = Rc::new(operation);
         let give_up_at = sim.clock() + OPERATION_LIMIT;

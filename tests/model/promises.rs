@@ -4,9 +4,10 @@
 use std::{cell::RefCell, rc::Rc};
 
 use agent_trigger::{
+    domain::agent_report::ReportStatus,
     domain::execution::{MAX_ATTEMPTS, Row, Status},
     domain::failure::ErrorType,
-    domain::report::{ReportStatus, report_key},
+    domain::report::report_key,
 };
 
 use crate::{
@@ -51,10 +52,15 @@ pub(crate) enum Promise {
     /// while it is its attempt's turn, or when that attempt has given up waiting and let others have it.
     OnlyInTurn,
     /// For such a trigger: when the agent accepts a call of an attempt that waits for it, no attempt of another fire is
-    /// awake and reading an answer.
-    NeverTwoFiresAtWork,
+    /// awake and reading an answer. Where so many fires may run at once, fewer others are.
+    NeverTooManyAtWork,
+    /// An attempt is admitted to a slot only if fewer others hold one than its own policy lets run at once, whatever those
+    /// policies were that the others were admitted under. What has been released, or is of an attempt that has ended or
+    /// lost its lease, does not count.
+    LoweredCounts,
     /// A skipped fire is skipped for another fire, whose turn it was and whose attempt had not ended when it looked; or,
-    /// having waited for an older one, for a newer one that came first.
+    /// having waited for an older one, for a newer one that came first. Where so many may run at once, it is skipped for so
+    /// many.
     SkippedForTheLiving,
     /// Nobody is skipped for an attempt that has been dead or frozen for longer than the lease and what clocks may differ.
     NoTurnOfTheDead,
@@ -73,7 +79,7 @@ pub(crate) enum Promise {
     /// The input that an execution's first attempt kept is never overwritten.
     InputStays,
     /// Where a trigger may not run twice at once, the agent accepts no call of a fire while it works on in the session of
-    /// another fire's attempt that has written its end.
+    /// another fire's attempt that has written its end. Where so many may, those sessions count.
     SessionsEndFirst,
     /// A run lock that was released is not held again by its attempt.
     ReleasedStaysReleased,
@@ -83,6 +89,9 @@ pub(crate) enum Promise {
     ReportIsTrue,
     /// `ReportOverdue` is written only when the agent's lease, or the deadline, is over.
     OverdueIsTrue,
+    /// Where a trigger may not run twice at once, the agent accepts no call of a fire while it works on for another fire,
+    /// whose detached run is `running` and before its deadline.
+    DetachedKeepTheirTurn,
     /// A detached run ends within one look after its deadline, and what the queue takes to deliver again.
     EndsByTheDeadline,
     /// A record keeps the first report that came too late.
@@ -167,6 +176,8 @@ struct Attempt {
     told: Option<Told>,
     /// The end that its agent came to by itself.
     agent_ended: Option<ReportStatus>,
+    /// Whether its agent has acknowledged and works on.
+    works_on: bool,
 }
 
 #[derive(Default)]
@@ -209,6 +220,7 @@ impl Promises {
             is_terminated: false,
             told: None,
             agent_ended: None,
+            works_on: false,
         });
     }
 
@@ -405,7 +417,24 @@ impl Promises {
     pub(crate) fn agent_ends(&self, owner: &str, status: ReportStatus) {
         if let Some(attempt) = self.0.borrow_mut().attempt_mut(owner) {
             attempt.agent_ended = Some(status);
+            attempt.works_on = false;
         }
+    }
+
+    /// The attempt's agent works on by itself, or does so no more.
+    pub(crate) fn agent_works_on(&self, owner: &str, works_on: bool) {
+        if let Some(attempt) = self.0.borrow_mut().attempt_mut(owner) {
+            attempt.works_on = works_on;
+        }
+    }
+
+    /// The attempt whose agent works on for a detached run that may.
+    pub(crate) fn works_on(&self, sim: &Sim) -> Option<String> {
+        let state = self.0.borrow();
+        let row = state.history.last().filter(|row| row.status == Status::Running)?;
+        let is_in_time = row.deadline.is_some_and(|deadline| sim.now() <= deadline);
+        let attempt = state.attempt(row.owner.as_deref()).filter(|attempt| attempt.works_on && is_in_time);
+        attempt.map(|attempt| attempt.owner.clone())
     }
 
     /// The tokens that are not those of the present record.

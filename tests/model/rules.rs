@@ -17,7 +17,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use crate::{
     expression::{Change, Clause, Operator, Request},
     sender::{Phase, Sender},
-    table::{Answer, Kind, Operation, name},
+    table::{Answer, Kind, Operation, name, slot_of},
 };
 
 pub(crate) const LEASE: Lease = Lease(Duration::from_secs(30));
@@ -69,6 +69,10 @@ pub(crate) enum Rule {
     TurnOnlyGrows,
     /// Taken from an attempt that has ended, it is so as it was seen.
     TurnAsSeen,
+    /// An attempt gives up its own slot, and no other.
+    OwnSlotIsFreed,
+    /// What has a slot beyond the policy's number counts.
+    LoweredCounts,
     /// What it finds instead, when that is refused, is asked for in its turn: it may be its own.
     LookAnew,
     /// It is free when its attempt has ended, given up or not.
@@ -113,6 +117,8 @@ pub(crate) enum Rule {
     LookIsSentAgain,
     /// A hand-over demands that the attempt owns a running execution.
     HandOverIsConditional,
+    /// The run lock of a detached run is taken until its deadline before the call.
+    LockUntilTheDeadline,
 }
 
 /// The rules of one run: all, or all but one.
@@ -159,10 +165,19 @@ impl Rules {
         {
             item.remove("usage");
         }
+        if kind == Kind::KeepLock && sender.phase.get() == Phase::Other && !self.has(Rule::LockUntilTheDeadline) {
+            let until = sender.sent_at.get() + millis(LEASE.0);
+            request.replace("leaseUntil", &AttributeValue::N(until.to_string()));
+        }
         if !self.has(Rule::InputIfAbsent) && request.key.1.starts_with("INPUT#") {
             request.condition.edit(&mut |clause| *clause = Clause::Always);
         }
         shown_as_older(&mut request.key);
+        if kind == Kind::ReleaseLock && !self.has(Rule::OwnSlotIsFreed) {
+            // The slot beside its own, whoever has it.
+            request.key.1 = neighbour(&request.key.1);
+            request.condition.edit(&mut |clause| *clause = Clause::Always);
+        }
         request.condition.edit(&mut |clause| self.change_clause(clause, kind, is_lock, takes_over));
     }
 
@@ -227,6 +242,9 @@ impl Rules {
         let Some(rule) = self.without else { return };
         let is_execution = |key: &Key| key.1.starts_with("EXECUTION#");
         match (operation, answer) {
+            (Operation::Query { .. }, Answer::Found(items)) if rule == Rule::LoweredCounts => {
+                items.retain(|item| item["SK"].as_s().is_ok_and(|key| slot_of(key).is_none()));
+            }
             (Operation::Get(key), Answer::Got(item)) if is_execution(key) => {
                 if rule == Rule::EndedTurnIsFree && sender.phase.get() == Phase::Admit {
                     *item = None;
@@ -290,6 +308,15 @@ impl Rules {
         if let Some(AttributeValue::N(until)) = item.get_mut("leaseUntil").filter(|_| !is_own) {
             *until = (until.parse::<i64>().unwrap_or_default() - self.looks_older()).to_string();
         }
+    }
+}
+
+/// Returns the key of the slot beside this one.
+fn neighbour(key: &str) -> String {
+    match slot_of(key) {
+        Some(0) => "EXECUTION_SLOT#1#u".to_owned(),
+        Some(1) => "RUNNING#u".to_owned(),
+        _ => "EXECUTION_SLOT#1#u".to_owned(),
     }
 }
 

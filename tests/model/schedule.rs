@@ -68,6 +68,8 @@ pub(crate) enum Trouble {
     Overlap,
     /// The later of them cancel the earlier, rather than being skipped.
     CancelOther,
+    /// Some of the fires find the number that may run at once lowered by one.
+    Lowered,
     /// Deliveries find the trigger deleted, or switched off, and route past the claim.
     Detours,
     /// SIGTERM ends processes in the middle of their attempts.
@@ -79,7 +81,7 @@ pub(crate) enum Trouble {
 }
 
 impl Trouble {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::Deaths,
         Self::Freezes,
         Self::Skew,
@@ -97,6 +99,7 @@ impl Trouble {
         Self::StoppedClocks,
         Self::Overlap,
         Self::CancelOther,
+        Self::Lowered,
         Self::Detours,
         Self::Terminations,
         Self::IndexLag,
@@ -120,6 +123,19 @@ pub(crate) fn has_edits(seed: u64) -> bool {
     seed % 8 == 1
 }
 
+/// Seeds with this bit are of a trigger of which so many fires may run at once. All others draw what they drew before.
+pub(crate) const SLOTS: u64 = 1 << 41;
+
+/// Whether a seed's schedule is one of a trigger with slots.
+fn has_slots(seed: u64) -> bool {
+    seed & SLOTS != 0
+}
+
+/// Draws how many fires of a trigger may run at once, at most.
+fn slots(sim: &Sim) -> u32 {
+    sim.pick(&[1, 2, 2, 3])
+}
+
 /// Runs the schedule of a seed; its outcomes are added to `counts`.
 pub(crate) fn run(
     seed: u64,
@@ -139,16 +155,21 @@ pub(crate) fn run(
     if has(Trouble::StoppedClocks, 40) {
         sim.stop_clocks();
     }
-    let several = has_several_fires(seed) && troubles.contains(&Trouble::Overlap);
+    let several = (has_several_fires(seed) || has_slots(seed)) && troubles.contains(&Trouble::Overlap);
     let overlap = match (several, has(Trouble::CancelOther, 50)) {
         (false, _) => Overlap::Allow,
+        (true, _) if has_slots(seed) => Overlap::AtMost(slots(&sim)),
         (true, false) => Overlap::Skip,
         (true, true) => Overlap::CancelOther,
     };
-    let count = if overlap == Overlap::Allow { 1 } else { sim.pick(&[2, 2, 3]) };
+    let count = match overlap {
+        Overlap::Allow => 1,
+        Overlap::AtMost(most) => usize::try_from(most).unwrap_or(1) + sim.pick(&[1, 2]),
+        Overlap::Skip | Overlap::CancelOther => sim.pick(&[2, 2, 3]),
+    };
     let broken = Broken::default();
     let fires: Rc<Vec<_>> = Rc::new((0..count).map(|_| Promises::new(broken.clone())).collect());
-    let alone = Alone::new(Rc::clone(&fires), overlap != Overlap::Allow, broken.clone());
+    let alone = Alone::new(Rc::clone(&fires), overlap.slots(), broken.clone());
     let table = Table::new(sim.clone(), Rc::clone(&fires), alone.clone());
     let weather = Rc::new(weather(&sim, count, has));
     // An event that is refused leaves no record. A claim that arrives more than a minute late, when the refusal is settled,
@@ -193,7 +214,13 @@ pub(crate) fn run(
     let spread = sim.pick(&[2_000, 30_000, 30_000, 300_000]);
     for execution in 0..count {
         let first = if count == 1 { 0 } else { sim.draw(0..=spread) };
-        world.of(&fires, execution).fire(first, has);
+        let mut world = world.of(&fires, execution);
+        if let Overlap::AtMost(most) = overlap
+            && has(Trouble::Lowered, 20)
+        {
+            world.overlap = Overlap::AtMost(most.saturating_sub(1).max(1));
+        }
+        world.fire(first, has);
     }
     let has_ended = sim.run(|| broken.is_any());
     // The world holds its agent, which holds the world.

@@ -43,6 +43,8 @@ pub(crate) struct Sender {
     pub(crate) has_waited: Cell<bool>,
     /// Whether it knows that it has the run lock.
     pub(crate) has_lock: Cell<bool>,
+    /// When it began to ask for a slot of the run lock.
+    pub(crate) asks_since: Cell<i64>,
     /// The run lock that it was refused for last, and when it had asked for it.
     pub(crate) found: RefCell<Option<(RunLock, i64)>>,
     /// The end of a lease that a heartbeat extended while the run lock was taken.
@@ -53,6 +55,8 @@ pub(crate) struct Sender {
     pub(crate) looks: Cell<(u32, i64)>,
     /// Whether the watch on the lease's end has gone to sleep.
     pub(crate) watch_sleeps: Cell<bool>,
+    /// When it sends its present request, by the clock that no actor sees.
+    pub(crate) sent_at: Cell<i64>,
     /// The token with which an agent, or a stranger, reports.
     pub(crate) token: RefCell<Option<String>>,
 }

@@ -8,7 +8,10 @@ use std::{
 };
 
 use agent_trigger::{
-    domain::{execution::Row, run_lock::RunLock},
+    domain::{
+        execution::Row,
+        run_lock::{RunLock, Slot},
+    },
     store::{
         item::{Item, Key},
         records,
@@ -24,8 +27,10 @@ use crate::{
     sim::{START, Sim},
 };
 
-/// The sort keys of run locks begin with this.
-const LOCK: &str = "RUNNING#";
+/// The sort keys of the first slots of run locks begin with this.
+const FIRST_SLOT: &str = "RUNNING#";
+/// And those of the further ones with this.
+const FURTHER_SLOT: &str = "EXECUTION_SLOT#";
 /// The only trigger.
 pub(crate) const TRIGGER: &str = "t";
 
@@ -36,6 +41,15 @@ pub(crate) fn name(execution: usize) -> String {
 
 pub(crate) fn number(name: &str) -> usize {
     name.trim_start_matches('e').parse().expect("the name of an execution")
+}
+
+/// Returns the slot of a run lock whose sort key this is.
+pub(crate) fn slot_of(sort_key: &str) -> Option<Slot> {
+    if sort_key.starts_with(FIRST_SLOT) {
+        return Some(0);
+    }
+    let (slot, _user) = sort_key.strip_prefix(FURTHER_SLOT)?.split_once('#')?;
+    Some(slot.parse().expect("the number of a slot"))
 }
 
 /// One operation on the table.
@@ -98,11 +112,11 @@ impl Kind {
         let is_running =
             request.value("status").is_some_and(|status| status.as_s().is_ok_and(|word| word == "running"));
         match request.key.1.as_str() {
-            key if key.starts_with(LOCK) && is_put => Self::TakeLock,
-            key if key.starts_with(LOCK) && request.value("leaseUntil").and_then(integer) == Some(0) => {
+            key if slot_of(key).is_some() && is_put => Self::TakeLock,
+            key if slot_of(key).is_some() && request.value("leaseUntil").and_then(integer) == Some(0) => {
                 Self::ReleaseLock
             }
-            key if key.starts_with(LOCK) => Self::KeepLock,
+            key if slot_of(key).is_some() => Self::KeepLock,
             key if !key.starts_with("EXECUTION#") => Self::Other,
             _ if is_put && is_running && has("PK") => Self::ClaimNew,
             _ if is_put && is_running => Self::ClaimOver,
@@ -200,9 +214,9 @@ impl Table {
             if kind == Kind::AskForCancel && !sender.owner.is_empty() {
                 self.alone.cancel_asked(sender.execution, execution);
             }
-        } else if request.key.1.starts_with(LOCK) {
+        } else if let Some(slot) = slot_of(&request.key.1) {
             let old = old.map(RunLock::read);
-            self.alone.written(kind, request, old.as_ref(), &RunLock::read(&new));
+            self.alone.written((kind, self.sim.now()), request, slot, old.as_ref(), &RunLock::read(&new));
         } else if request.key.1.starts_with("INPUT#")
             && let Some(old) = old.filter(|old| old.get("detail") != new.get("detail"))
         {
@@ -223,6 +237,10 @@ fn tell(request: &Request, sender: &Sender) -> String {
         if is_retryable { " retryable" } else { "" }
     };
     let end = || format!("{} {}{}", text("status"), text("errorType"), retryable());
+    let lock = match slot_of(&request.key.1) {
+        None | Some(0) => "the run lock".to_owned(),
+        Some(slot) => format!("slot {slot}"),
+    };
     let told = match kind {
         Kind::ClaimNew => format!("{owner} claims the absent fire"),
         Kind::ClaimOver => {
@@ -237,13 +255,13 @@ fn tell(request: &Request, sender: &Sender) -> String {
         Kind::AskForCancel if owner.is_empty() => "cancel is asked for".to_owned(),
         Kind::AskForCancel => format!("cancel is asked for by {}", name(sender.execution)),
         Kind::TakeLock => format!(
-            "{owner} takes the run lock until {}{}{}",
+            "{owner} takes {lock} until {}{}{}",
             until(),
             if kind.takes_over(request) { ", of one that has ended" } else { "" },
             if request.has_waited { ", having waited" } else { "" }
         ),
-        Kind::KeepLock => format!("{owner} keeps the run lock until {}", until()),
-        Kind::ReleaseLock => format!("{owner} releases the run lock"),
+        Kind::KeepLock => format!("{owner} keeps {lock} until {}", until()),
+        Kind::ReleaseLock => format!("{owner} releases {lock}"),
         Kind::HandOver => format!("{owner} leaves it to its agent until {}", until()),
         Kind::HandOverDead => format!("a dead attempt's agent has until {}", until()),
         Kind::Note => format!("a heartbeat of the agent's, until {}", until()),

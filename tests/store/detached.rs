@@ -2,10 +2,10 @@
 
 use agent_trigger::{
     domain::{
+        agent_report::{AgentReport, ReportStatus},
         detached::Detachment,
         ending::Ending,
         execution::{Row, Status},
-        report::{AgentReport, ReportStatus},
     },
     store::{
         detached::HandOver,

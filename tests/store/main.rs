@@ -76,6 +76,10 @@ impl Recorder {
         Store::with_ports(self, SystemClock)
     }
 
+    pub(crate) fn has_written(&self) -> bool {
+        !self.writes.borrow().is_empty()
+    }
+
     pub(crate) fn written(self, index: usize) -> ConditionalWrite {
         self.writes.into_inner().swap_remove(index)
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use agent_trigger::{
+    clock::{Clock as _, Deadline, SystemClock},
     domain::{
         attempt::{Attempt, StartTime},
         ending::Ending,
@@ -15,10 +16,12 @@ use agent_trigger::{
         threshold::Threshold,
     },
     lifecycle::abandoned::close_abandoned,
+    lifecycle::claim::claim_or_give_up,
     lifecycle::close::CloseLimits,
     store::{
         News,
         endings::{EndingWrite, key_of},
+        run_slots::LookBack,
         table::ConditionalWrite,
     },
 };
@@ -134,6 +137,7 @@ pub(crate) async fn all() -> Vec<Cases> {
     let mut all = records().await;
     all.extend(endings().await);
     all.extend(locks().await);
+    all.extend(slots().await);
     all.extend(counters().await);
     all.extend(crate::detached::all().await);
     all
@@ -264,10 +268,10 @@ async fn locks() -> Vec<Cases> {
     let ended = Recorder::reading([Some(json!({"status": "completed", "owner": "other"}))]).refusing(&held);
     let over = take(ended, false, 1).await;
     let recorder = Recorder::default();
-    recorder.store().keep_run_lock(HOLDER, NOW).await.expect("a run lock");
+    recorder.store().keep_run_lock(HOLDER, 0, NOW).await.expect("a run lock");
     let keep = recorder.written(0);
     let recorder = Recorder::default();
-    recorder.store().release_run_lock(HOLDER).await.expect("a run lock");
+    recorder.store().release_run_lock(HOLDER, 0).await.expect("a run lock");
     let release = recorder.written(0);
     let lapsed = json!({"executionId": "e1", "owner": "other", "leaseUntil": 0});
     let of_another = vec![
@@ -310,6 +314,97 @@ async fn locks() -> Vec<Cases> {
             &[json!({"owner": "other"}), json!({"leaseUntil": 0}), json!({"leaseUntil": NOW + 1})],
         ),
         refused("the run lock is released", release, json!({"owner": "me"}), &[json!({"owner": "other"})]),
+    ]
+}
+
+#[tokio::test]
+async fn no_claim_is_begun_once_the_time_is_up() {
+    for (left, is_sent) in [(60_000, true), (-1, false)] {
+        let at = u64::try_from(SystemClock.now_millis() + left).expect("a time after 1970");
+        let (recorder, state) = (Recorder::default(), RunState::default());
+        let deadline = Deadline::new(&SystemClock, at);
+        let claimed = claim_or_give_up(&recorder.store(), &fire(), &mut attempt(), LEASE, deadline, &state).await;
+        assert_eq!(claimed.is_ok(), is_sent, "{claimed:?}");
+        if let Err(failure) = claimed {
+            assert_eq!((failure.error_type, failure.retryable), (ErrorType::RecordStoreFailed, true));
+        }
+        assert_eq!(recorder.has_written(), is_sent, "{left} ms left");
+    }
+}
+
+/// The cases of a further slot of the run lock, which is held under a key of its own.
+async fn slots() -> Vec<Cases> {
+    let held = json!({"executionId": "e1", "owner": "other", "leaseUntil": FAR});
+    let at_work = || json!({"status": "running", "owner": "other"});
+    // The first slot is refused, and its holder is alive.
+    let recorder = Recorder::reading([Some(at_work())]).refusing(&held);
+    recorder.store().take_slot(HOLDER, LEASE, LookBack::of(false), 2).await.expect("a slot");
+    let free = recorder.written(1);
+    // The second one is refused, too, and its holder has ended.
+    let ended = Some(json!({"status": "completed", "owner": "other"}));
+    let recorder = Recorder::reading([Some(at_work()), ended]).refusing(&held).refusing(&held);
+    recorder.store().take_slot(HOLDER, LEASE, LookBack::of(false), 2).await.expect("a slot");
+    let over = recorder.written(2);
+    let recorder = Recorder::default();
+    recorder.store().keep_run_lock(HOLDER, 1, NOW).await.expect("a slot");
+    let keep = recorder.written(0);
+    let recorder = Recorder::default();
+    recorder.store().release_run_lock(HOLDER, 1).await.expect("a slot");
+    let release = recorder.written(0);
+    // The end of a detached run frees its slot.
+    let row = Row {
+        status: Status::Running,
+        owner: Some("other".to_owned()),
+        has_run_lock: Some(true),
+        run_slot: Some(1),
+        cancel_requested: Some(true),
+        ..Row::default()
+    };
+    let recorder = Recorder::default();
+    let state = RunState::default();
+    let limits = CloseLimits { until: Instant::now() + Duration::from_secs(60), state: &state };
+    close_abandoned(&recorder.store(), LEASE, &fire(), "e2", Some(row), None, limits).await.expect("an end");
+    let freed = recorder.written(1);
+    for write in [&free, &over, &keep, &release, &freed] {
+        let key = match write {
+            ConditionalWrite::Put { item, .. } => item["SK"].as_s().expect("a key").clone(),
+            ConditionalWrite::Update { key, .. } => key.1.clone(),
+        };
+        assert_eq!(key, "EXECUTION_SLOT#1#u", "{write:?}");
+    }
+    vec![
+        Cases {
+            changed: vec![
+                (json!({"leaseUntil": FAR}), false),
+                (json!({"executionId": "e2", "owner": "me", "leaseUntil": until(&free)}), true),
+                (json!({"executionId": "e2", "owner": "me", "leaseUntil": FAR}), false),
+                (json!({"leaseUntil": until(&free) - 30_000}), false),
+                (json!({"leaseUntil": until(&free) - 30_000 - 5_001}), true),
+            ],
+            name: "a further slot",
+            write: free,
+            satisfying: Some(json!({"executionId": "e1", "owner": "other", "leaseUntil": 0})),
+            creates: true,
+        },
+        refused(
+            "a further slot of one that has ended",
+            over,
+            held,
+            &[json!({"executionId": "e3"}), json!({"owner": "me"}), json!({"leaseUntil": FAR + 1})],
+        ),
+        refused(
+            "a further slot is kept",
+            keep,
+            json!({"owner": "me", "leaseUntil": NOW}),
+            &[json!({"owner": "other"}), json!({"leaseUntil": 0}), json!({"leaseUntil": NOW + 1})],
+        ),
+        refused("a further slot is released", release, json!({"owner": "me"}), &[json!({"owner": "other"})]),
+        refused(
+            "a further slot is freed by its execution's end",
+            freed,
+            json!({"executionId": "e2", "owner": "other"}),
+            &[json!({"executionId": "e3"})],
+        ),
     ]
 }
 

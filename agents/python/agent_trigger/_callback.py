@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import urlsplit
+
+
+#: What a URL and a header may consist of.
+VISIBLE = re.compile(r"[!-~]+")
 
 
 class NotDetached(ValueError):
@@ -53,6 +59,9 @@ def read(payload: object) -> Callback:
         # The token is sent there.
         raise NotDetached("the callback's url must begin with https://")
     execution_id, trigger_id, token = (str(text) for text in texts)
+    if not VISIBLE.fullmatch(token):
+        # The library would refuse the header with an error that quotes it.
+        raise NotDetached("the callback's token has a character that no header may have")
     return Callback(execution_id, trigger_id, token, _seconds(found.get("deadline")), url, bus)
 
 
@@ -67,22 +76,35 @@ def _member(payload: object) -> Mapping[str, Any] | None:
     return None
 
 
+def is_local(url: str) -> bool:
+    """Return true if a URL is one of this machine."""
+    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+
+
 def _is_safe(url: str) -> bool:
-    parts = urlsplit(url)
-    is_local = parts.hostname in ("127.0.0.1", "localhost", "::1")
-    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and is_local))
+    try:
+        parts = urlsplit(url)
+        # A port that is none raises when it is read.
+        has_host = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    # Two readers of such a URL may not find the same host in it.
+    is_plain = bool(VISIBLE.fullmatch(url)) and "@" not in parts.netloc and "\\" not in url
+    return has_host and is_plain and (parts.scheme == "https" or (parts.scheme == "http" and is_local(url)))
 
 
 def _seconds(deadline: object) -> float | None:
-    """Read milliseconds since 1970, or a time as RFC 3339 has it."""
+    """Read milliseconds since 1970, or a time as RFC 3339 has it. Anything else is no deadline."""
     if isinstance(deadline, bool):
         return None
-    if isinstance(deadline, (int, float)):
-        return deadline / 1000
-    if isinstance(deadline, str):
-        try:
+    try:
+        if isinstance(deadline, (int, float)):
+            seconds = deadline / 1000
+        elif isinstance(deadline, str):
             at = datetime.fromisoformat(deadline.replace("Z", "+00:00"))
-        except ValueError:
+            seconds = (at if at.tzinfo else at.replace(tzinfo=timezone.utc)).timestamp()
+        else:
             return None
-        return (at if at.tzinfo else at.replace(tzinfo=timezone.utc)).timestamp()
-    return None
+    except (ValueError, OverflowError):
+        return None
+    return seconds if math.isfinite(seconds) else None

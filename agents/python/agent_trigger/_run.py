@@ -5,22 +5,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import random
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypedDict
 
-from . import _signals
+from . import _signals, _values
 from ._callback import Callback, read
-from ._sender import Answer, Report, ReportNotDelivered, Result, Sender, deliver, sender_of
+from ._sender import LEAST_TIMEOUT, Answer, Report, ReportNotDelivered, Result, Sender, deliver, lighter, sender_of
 
 log = logging.getLogger("agent_trigger")
 
 #: The longest text of an error, in characters. A record keeps 1 KiB.
 LONGEST_ERROR = 1_000
+#: The longest finish reason, in characters.
+LONGEST_REASON = 100
+#: The longest interval of heartbeats: a detached run lasts a day at most.
+LONGEST_HEARTBEAT = 86_400
 #: The seconds for which the report of an end is tried again, unless the deadline is nearer.
 END_LIMIT = 900.0
+#: The seconds for which an end waits for the heartbeat that is being sent, so that it is not overtaken.
+BEAT_LIMIT = 15.0
 
 
 class Usage(TypedDict, total=False):
@@ -34,6 +42,9 @@ class Usage(TypedDict, total=False):
 
 class Cancelled(Exception):
     """The run should stop: somebody asked for it, or nobody waits for its result any more."""
+
+    #: The run that raised it. Its own block swallows it, and that of another run does not.
+    run: Run | None = None
 
 
 def detached(
@@ -51,8 +62,8 @@ def detached(
 
     Raises NotDetached if the request has no callback.
     """
-    if heartbeat_seconds is not None and not heartbeat_seconds > 0:
-        raise ValueError("heartbeat_seconds must be more than 0, or None")
+    if heartbeat_seconds is not None and not 0 < heartbeat_seconds <= LONGEST_HEARTBEAT:
+        raise ValueError(f"heartbeat_seconds must be more than 0 and at most {LONGEST_HEARTBEAT}, or None")
     callback = read(payload)
     return Run(callback, sender_of(callback), heartbeat_seconds, on_cancel)
 
@@ -75,18 +86,30 @@ class Run:
         self._sender = sender
         self._heartbeat = heartbeat_seconds
         self._on_cancel = on_cancel
+        # Members are set one by one, so that two threads do not undo each other's.
         self._progress: Report = {}
         self._completed: Report | None = None
-        # The first report of an end counts. `setdefault` is atomic, and works inside a signal's handler.
+        self._failed: Report | None = None
+        self._has_complained = False
+        # The first of each counts. `setdefault` is atomic, and works inside a signal's handler.
         self._end: dict[str, Report] = {}
+        self._reason: dict[str, tuple[str]] = {}
+        # The process in which the block was entered. A child that is forked in it says nothing.
+        self._process: int | None = None
+        # The block is being left, and what is said from now on comes too late.
+        self._is_over = False
         self._left = threading.Event()
         self._stop = threading.Event()
-        self._why = "the run was cancelled"
         self._sending = threading.Lock()
+        self._beats: threading.Thread | None = None
+        # The end of the process reports as well, and then nobody else does.
+        self._until = math.inf
+        self._last_words: Answer | None = None
+        self._process_ends = threading.Event()
         self._task: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pending_cancels = 0
-        self._was_cancelled_here = False
+        self._has_cancelled_task = False
 
     def __repr__(self) -> str:
         return f"Run({self.callback.execution_id!r})"
@@ -108,143 +131,302 @@ class Run:
     def check(self) -> None:
         """Raise Cancelled if the run should stop."""
         if self._stop.is_set():
-            raise Cancelled(self._why)
+            cancelled = Cancelled(self._why)
+            cancelled.run = self
+            raise cancelled
 
-    def progress(self, output: str | None = None, usage: Usage | None = None) -> None:
+    def progress(self, output: object = None, usage: Usage | None = None) -> None:
         """Say how far the run is: its answer so far, and the tokens that it has used so far.
 
         It may be called often: the next heartbeat carries the tokens, and the report of a failure carries both. Raises
         Cancelled if the run should stop.
         """
-        self._progress = _without_none({**self._progress, **_without_none({"output": output, "usage": usage})})
+        if output is not None:
+            self._progress["output"] = _values.text(output)
+        self._note(usage)
         self.check()
 
-    def complete(self, output: str = "", usage: Usage | None = None, finish_reason: str | None = None) -> None:
-        """Say that the work is done. It is reported when the block is left, unless the block is left by an exception."""
-        usage = usage if usage is not None else self._progress.get("usage")
-        self._completed = _without_none({"output": output, "usage": usage, "finishReason": finish_reason})
+    def complete(self, output: object = "", usage: Usage | None = None, finish_reason: str | None = None) -> None:
+        """Say that the work is done. It is reported when the block is left, unless the block is left by an exception.
 
-    def fail(self, error: str, finish_reason: str | None = None) -> None:
-        """Say that the work has failed. An exception that leaves the block does the same."""
-        self._completed = None
-        self._set_end(self._failure(error, finish_reason))
+        An output that is no text is reported as JSON, and what JSON does not know as `str` shows it. If it is called
+        again, the last output counts. Raises RuntimeError once the block has been left.
+        """
+        if self._is_over:
+            raise RuntimeError(f"{self!r} has been left: its end is reported, and no output can be added")
+        self._note(usage)
+        members: Report = {"finishReason": _short(finish_reason)}
+        if output is not None:
+            members["output"] = _values.text(output)
+        self._completed = _without_none(members)
+
+    def fail(self, error: object, finish_reason: str | None = None) -> None:
+        """Say that the work has failed, in words or by an exception. An exception that leaves the block does the same.
+
+        It is reported when the block is left, whatever is said after it.
+        """
+        if self._failed is None:
+            words = _values.words(error)[:LONGEST_ERROR]
+            self._failed = _without_none({"error": words, "finishReason": _short(finish_reason)})
 
     def __enter__(self) -> Run:
-        _signals.add(self)
-        if self._heartbeat is not None:
-            threading.Thread(target=self._beat, name="agent-trigger-heartbeat", daemon=True).start()
+        self._begin()
+        self._start_beats()
         return self
+
+    def _begin(self) -> None:
+        if self._process is not None:
+            raise RuntimeError(f"{self!r} has begun before: a run is one block")
+        self._process = os.getpid()
+        _signals.add(self)
+
+    def _start_beats(self) -> None:
+        if self._heartbeat is not None:
+            self._beats = threading.Thread(target=self._beat, name="agent-trigger-heartbeat", daemon=True)
+            self._beats.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        is_own = isinstance(error, Cancelled) or self._was_cancelled_here
-        if is_own:
-            self._set_end(self._failure(self._why, "cancelled"))
-        elif error is not None:
-            self._set_end(self._failure(f"{type(error).__name__}: {error}", None))
-        else:
-            self._set_end(self._result())
-        try:
-            answer = self._report_end(min(self.callback.seconds_left(), END_LIMIT))
-        finally:
-            _signals.remove(self)
-        if answer.result is Result.RETRY and error is None:
-            raise ReportNotDelivered(f"the end of {self.callback.execution_id} was not reported: {answer.detail}")
-        return is_own
+        return self._leave(error, self._is_own(error), END_LIMIT)
 
     async def __aenter__(self) -> Run:
+        self._begin()
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         if self._task is not None and hasattr(self._task, "cancelling"):
             self._pending_cancels = self._task.cancelling()
-        return self.__enter__()
+        self._start_beats()
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
+        # From here on the task is not cancelled for this run any more: both happen in the loop's own thread.
         task, self._task = self._task, None
-        self._was_cancelled_here = isinstance(error, asyncio.CancelledError) and self.is_cancelled
-        if self._was_cancelled_here and task is not None and hasattr(task, "uncancel"):
+        is_own = self._is_own(error)
+        if self._has_cancelled_task and task is not None:
             # Somebody else may have cancelled the task too. That cancellation goes on.
-            self._was_cancelled_here = task.uncancel() <= self._pending_cancels
-        # Sending blocks, and the event loop has to answer AgentCore's /ping meanwhile.
-        return await asyncio.to_thread(self.__exit__, kind, error, trace)
+            is_last = not hasattr(task, "uncancel") or task.uncancel() <= self._pending_cancels
+            is_own = is_own or (is_last and isinstance(error, asyncio.CancelledError))
+        if isinstance(error, GeneratorExit):
+            # A coroutine that is closed may not wait for anything. Its loop may be closed as well.
+            return self._leave(error, is_own, _signals.LIMIT)
+        return await _in_a_thread(lambda: self._leave(error, is_own, END_LIMIT))
 
-    def _result(self) -> Report:
+    def _is_own(self, error: BaseException | None) -> bool:
+        """Return true for the exception of `check` alone, or for a group of nothing else."""
+        if isinstance(error, Cancelled):
+            return error.run is None or error.run is self
+        inner = () if error is None else _values.inner_errors(error)
+        return bool(inner) and all(self._is_own(one) for one in inner)
+
+    def _leave(self, error: BaseException | None, is_own: bool, limit: float) -> bool:
+        """Report the end. Return true if the exception shall not go on."""
+        if self._process != os.getpid():
+            # A child that was forked within the block. The run goes on in its parent.
+            return is_own
+        self._is_over = True
+        self._set_end(self._result(error, is_own))
+        # An exception in between, such as that of Ctrl+C, leaves the report to the end of the process.
+        answer = self._report_end(min(self.callback.seconds_left(), limit))
+        _signals.remove(self)
+        if answer.result is Result.NOTED:
+            return is_own
+        what = f"the end of {self.callback.execution_id} was not recorded: {answer.result.value} ({answer.detail})"
+        log.error("%s", what)
+        if error is None and answer.result is not Result.ENDED:
+            raise ReportNotDelivered(what)
+        return is_own
+
+    @property
+    def _why(self) -> str:
+        return self._reason["why"][0] if self._reason else "the run was cancelled"
+
+    def _note(self, usage: object) -> None:
+        counts, unusable = _values.counts(usage)
+        if counts is not None:
+            self._progress["usage"] = counts
+        if unusable and not self._has_complained:
+            self._has_complained = True
+            log.warning("the usage of %s is not reported where it is no whole number: %s", self, ", ".join(unusable))
+
+    def _result(self, error: BaseException | None, is_own: bool) -> Report:
+        """Return the report of the end. What `fail` said comes first: an exception may only be its consequence."""
+        if self._failed is not None:
+            return self._failure(self._failed)
+        if is_own:
+            return self._failure({"error": self._why, "finishReason": "cancelled"})
+        if error is not None:
+            return self._failure({"error": _values.words(error)[:LONGEST_ERROR]})
         if self._completed is not None:
-            return self._report("completed", self._completed)
-        return self._failure("the agent left the run without completing it", None)
+            return self._report("completed", {**self._progress, "output": None, **self._completed})
+        return self._failure({"error": "the agent left the run without completing it"})
 
-    def _failure(self, error: str, finish_reason: str | None) -> Report:
-        reached = {**self._progress, "error": error[:LONGEST_ERROR], "finishReason": finish_reason}
-        return self._report("failed", _without_none(reached))
+    def _failure(self, members: Report) -> Report:
+        return self._report("failed", {**self._progress, **members})
 
     def _report(self, status: str, members: Report) -> Report:
         ids = {"executionId": self.callback.execution_id, "triggerId": self.callback.trigger_id}
-        return {**ids, "status": status, **members}
+        return _without_none({**ids, "status": status, **members})
 
-    def _set_end(self, report: Report) -> Report:
-        return self._end.setdefault("report", report)
+    def _set_end(self, report: Report) -> None:
+        self._end.setdefault("report", report)
 
     def _report_end(self, seconds: float) -> Answer:
-        """Stop the heartbeats and send the end. One that is being sent is waited for, so that it is not late."""
+        """Stop the heartbeats and send the end. One that is being sent is waited for, so that it is not overtaken."""
+        until = time.monotonic() + seconds
         self._left.set()
-        is_quiet = self._sending.acquire(timeout=15)
+        is_quiet = self._sending.acquire(timeout=BEAT_LIMIT) if self._until == math.inf else False
         try:
-            answer = deliver(self._sender, self._end["report"], seconds)
+            if self._until == math.inf:
+                answer = self._deliver_end(until, self._pause)
+            if self._until == math.inf:
+                return answer
         finally:
             if is_quiet:
                 self._sending.release()
-        if answer.result is not Result.NOTED:
-            log.error("the end of %s was not noted: %s (%s)", self.callback.execution_id, answer.result.value, answer.detail)
+        # The end of the process reports this very end, within its own time.
+        self._process_ends.wait(max(self._until - time.monotonic(), 0.0))
+        return self._last_words or Answer(Result.RETRY, detail="the process ends")
+
+    def _deliver_end(self, until: float, pause: Callable[[float], object]) -> Answer:
+        """Send the end, and a lighter one if it is refused: an end without its output is better than none."""
+        report = self._end["report"]
+
+        def left() -> float:
+            return until - time.monotonic()
+
+        answer = deliver(self._sender, report, left, pause)
+        for way in lighter(report):
+            if answer.result is not Result.UNREADABLE:
+                break
+            answer = deliver(self._sender, way, left, pause)
+            if answer.result is Result.NOTED:
+                log.error("the end of %s was refused at first, and is recorded with less", self.callback.execution_id)
         return answer
 
-    def _abandon(self, why: str, seconds: float) -> None:
-        """Report the end when the process ends. An end that was set before is sent again, which changes nothing."""
-        result = self._report("completed", self._completed) if self._completed is not None else self._failure(why, None)
-        self._set_end(result)
-        self._left.set()
-        deliver(self._sender, self._end["report"], seconds)
+    def _pause(self, seconds: float) -> bool:
+        log.info("the end of %s is sent again in %.1f s", self.callback.execution_id, seconds)
+        return self._process_ends.wait(seconds)
+
+    def _abandon(self, why: str, until: float) -> None:
+        """Report the end when the process ends. An end that was set before is sent again, which changes nothing.
+
+        Until it is sent nothing is logged and no event is set: the thread that a signal has interrupted may hold the
+        lock for it.
+        """
+        first = self._until == math.inf
+        self._until = min(self._until, until)
+        if not first and self._until <= time.monotonic():
+            return
+        is_done = self._completed is not None and self._failed is None
+        self._set_end(self._result(None, False) if is_done or self._failed else self._failure({"error": why}))
+        self._last_words = self._deliver_end(self._until - LEAST_TIMEOUT, time.sleep)
         _signals.remove(self)
+        self._left.set()
+        self._process_ends.set()
+        if self._last_words.result is not Result.NOTED:
+            log.error("the end of %s was not recorded: %s", self.callback.execution_id, self._last_words.result.value)
+        self._stop_because(why)
 
     def _beat(self) -> None:
-        """Send a heartbeat as often as promised, until the block is left or the run should stop."""
+        """Send a heartbeat as often as promised, until the block is left or the run has ended."""
         assert self._heartbeat is not None
-        # A little early, and not at the same time as the agents that began at the same time.
-        while not self._left.wait(self._heartbeat * random.uniform(0.85, 0.95)):
+        pause = 0.0
+        while True:
+            # A little early, and not at the same time as the agents that began at the same time.
+            pause = max(self._heartbeat * random.uniform(0.85, 0.95), pause)
+            if self._left.wait(min(pause, max(self.callback.seconds_left(), 0.0))):
+                return
+            if self.callback.seconds_left() <= 0:
+                # No heartbeat counts any more. The end does, until the run is recorded as overdue.
+                self._stop_because("the run's deadline has passed")
+                return
             with self._sending:
-                if self._end:
+                if self._left.is_set():
                     return
-                # A record has no place for the answer of a run that goes on.
-                usage = self._progress.get("usage")
-                report = self._report("running", _without_none({"usage": usage}))
-                answer = deliver(self._sender, report, self._heartbeat, self._left.wait)
-            if answer.result is Result.ENDED or answer.result is Result.REFUSED:
+                answer = self._send_beat(time.monotonic() + self._heartbeat)
+            if answer.result is Result.ENDED or answer.result is Result.UNKNOWN:
                 self._stop_because(f"{answer.result.value} ({answer.detail})")
                 return
+            if answer.result is not Result.NOTED and not self._left.is_set():
+                log.warning("a heartbeat of %s: %s (%s)", self.callback.execution_id, answer.result.value, answer.detail)
             if answer.cancel:
                 self._stop_because("the run was cancelled")
-            elif self.callback.seconds_left() <= 0:
-                self._stop_because("the run's deadline has passed")
+            pause = answer.retry_after
+
+    def _send_beat(self, until: float) -> Answer:
+        # A record has no place for the answer of a run that goes on.
+        report = self._report("running", {"usage": self._progress.get("usage")})
+        return deliver(self._sender, report, lambda: until - time.monotonic(), self._left.wait)
 
     def _stop_because(self, why: str) -> None:
-        if self._stop.is_set():
+        mine = (why,)
+        if self._reason.setdefault("why", mine) is not mine:
             return
         log.warning("the run %s should stop: %s", self.callback.execution_id, why)
-        self._why = why
         self._stop.set()
-        loop, task = self._loop, self._task
-        if loop is not None and task is not None:
+        loop = self._loop
+        if loop is not None:
             try:
-                loop.call_soon_threadsafe(task.cancel)
+                loop.call_soon_threadsafe(self._cancel_task)
             except RuntimeError:
                 # The loop is closed, and the task with it.
                 pass
         if self._on_cancel is not None:
+            # In a thread of its own: the heartbeats go on while it cleans up.
+            thread = threading.Thread(target=self._call_on_cancel, name="agent-trigger-on-cancel", daemon=True)
             try:
-                self._on_cancel()
-            except Exception:
-                log.exception("on_cancel failed")
+                thread.start()
+            except RuntimeError:
+                # The interpreter ends, and starts no thread any more.
+                pass
+
+    def _cancel_task(self) -> None:
+        """Cancel the task, unless it has left the block meanwhile."""
+        if self._task is not None:
+            self._has_cancelled_task = True
+            self._task.cancel()
+
+    def _call_on_cancel(self) -> None:
+        assert self._on_cancel is not None
+        try:
+            self._on_cancel()
+        except Exception:
+            log.exception("on_cancel failed")
+
+
+async def _in_a_thread(work: Callable[[], bool]) -> bool:
+    """Wait for work that blocks. The loop's own threads may all be busy with what the agent does."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[bool] = loop.create_future()
+
+    def settle(result: bool, error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(result)
+        else:
+            done.set_exception(error)
+
+    def run() -> None:
+        result, failure = False, None
+        try:
+            result = work()
+        except Exception as error:
+            failure = error
+        try:
+            loop.call_soon_threadsafe(settle, result, failure)
+        except RuntimeError:
+            # The loop was closed meanwhile, and nobody waits any more.
+            pass
+
+    threading.Thread(target=run, name="agent-trigger-end", daemon=True).start()
+    return await done
+
+
+def _short(finish_reason: object) -> str | None:
+    return None if finish_reason is None else _values.text(finish_reason)[:LONGEST_REASON]
 
 
 def _without_none(members: Report) -> Report:

@@ -7,6 +7,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 TOKEN = "secret-token"
 
 
+def _no_json(constant):
+    """Refuse what Python alone takes for JSON, such as NaN."""
+    raise ValueError(constant)
+
+
+class Server(ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        """Say nothing of an agent that was stopped while it was answered."""
+
+
 class Endpoint:
     """Answers each request with the next of `answers`, and every further one with 200."""
 
@@ -17,7 +27,12 @@ class Endpoint:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                status, headers, answer = endpoint._take(dict(self.headers), body)
+                try:
+                    report = json.loads(body, parse_constant=_no_json)
+                except ValueError:
+                    self.send_error(400)
+                    return
+                status, headers, answer = endpoint._take(dict(self.headers), report)
                 if status is None:
                     # A connection that is torn without an answer.
                     self.connection.close()
@@ -32,14 +47,14 @@ class Endpoint:
             def log_message(self, *_):
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/reports"
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
-    def _take(self, headers, body):
+    def _take(self, headers, report):
         with self.changed:
             answer = self.answers.pop(0) if self.answers else (200, {}, {"cancel": False, "leaseUntil": 1})
-            self.requests.append((headers, json.loads(body)))
+            self.requests.append((headers, report))
             self.changed.notify_all()
         return answer
 

@@ -5,47 +5,27 @@ Run it with `python -m unittest discover -s tests` in this folder's parent.
 
 import asyncio
 import json
-import logging
 import os
-import random
-import signal
-import subprocess
 import sys
-import textwrap
 import threading
 import time
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
-from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
-from endpoint import CANCEL, NOTED, TOKEN, TORN, Endpoint, answer
+from case import BEAT, NEVER, Case
+from endpoint import CANCEL, NOTED, TOKEN, TORN, answer
 
-import agent_trigger
-from agent_trigger import NotDetached, ReportNotDelivered, detached, is_detached
+from agent_trigger import Cancelled, NotDetached, ReportNotDelivered, detached, is_detached
 from agent_trigger import _sender
 from agent_trigger._callback import read
 
-#: Short enough for a test, and a heartbeat all the same.
-BEAT = 0.05
-NEVER = 3600
 
-
-class Case(unittest.TestCase):
-    def setUp(self):
-        logging.disable(logging.CRITICAL)
-        self.addCleanup(logging.disable, logging.NOTSET)
-        before = signal.getsignal(signal.SIGTERM)
-        self.addCleanup(signal.signal, signal.SIGTERM, before)
-        # The pauses between two tries begin at 0 and are not what is tested. Heartbeats are, so they come as promised.
-        patched = mock.patch.object(random, "uniform", lambda low, high: high if low else 0.01)
-        patched.start()
-        self.addCleanup(patched.stop)
-
-    def endpoint(self, *answers):
-        endpoint = Endpoint(*answers)
-        self.addCleanup(endpoint.close)
-        return endpoint
+class Wordless(Exception):
+    def __str__(self):
+        raise ValueError("no words")
 
 
 class Ends(Case):
@@ -69,8 +49,9 @@ class Ends(Case):
         self.assertEqual(end, {**ids, "status": "completed", "output": "three of three", "usage": usage})
         headers = endpoint.requests[0][0]
         self.assertEqual(headers["Authorization"], f"Bearer {TOKEN}")
-        time.sleep(3 * BEAT)
-        self.assertEqual(len(endpoint.reports()), len(reports), "no heartbeat follows the end")
+        run._beats.join(60)
+        self.assertFalse(run._beats.is_alive(), "no heartbeat follows the end")
+        self.assertEqual(len(endpoint.reports()), len(reports))
 
     def test_the_usage_of_the_last_progress_is_the_runs(self):
         endpoint = self.endpoint()
@@ -82,7 +63,10 @@ class Ends(Case):
     def test_any_exception_is_reported_and_goes_on(self):
         for error, words in [
             (ValueError("no such file"), "ValueError: no such file"),
-            (KeyboardInterrupt(), "KeyboardInterrupt: "),
+            (KeyboardInterrupt(), "KeyboardInterrupt"),
+            (GeneratorExit(), "GeneratorExit"),
+            (asyncio.CancelledError(), "CancelledError"),
+            (Wordless(), "Wordless: <Wordless>"),
             (SystemExit(3), "SystemExit: 3"),
             (RuntimeError("x" * 5_000), f"RuntimeError: {'x' * 5_000}"[:1_000]),
         ]:
@@ -115,6 +99,96 @@ class Ends(Case):
         expected = ("failed", "the model stopped", "max_tokens")
         self.assertEqual((report["status"], report["error"], report["finishReason"]), expected)
 
+    def test_heartbeats_go_on_after_fail(self):
+        endpoint = self.endpoint()
+        with detached(endpoint.payload(), heartbeat_seconds=BEAT) as run:
+            run.fail(FileNotFoundError("orders.csv"))
+            endpoint.wait_for(3)
+        *beats, end = endpoint.reports()
+        self.assertEqual((end["status"], end["error"]), ("failed", "FileNotFoundError: orders.csv"))
+
+    def test_the_last_output_counts_and_after_the_block_none(self):
+        endpoint = self.endpoint()
+        with detached(endpoint.payload(), heartbeat_seconds=NEVER) as run:
+            run.complete("first", {"inputTokens": 1}, "stop")
+            run.complete("second")
+            run.progress("what is said after it", {"inputTokens": 2})
+        (report,) = endpoint.reports()
+        self.assertEqual((report["output"], report["usage"]), ("second", {"inputTokens": 2}))
+        self.assertNotIn("finishReason", report)
+        with self.assertRaisesRegex(RuntimeError, "execution-1.* has been left"):
+            run.complete("third")
+        self.assertEqual(len(endpoint.reports()), 1)
+
+    def test_a_run_is_one_block(self):
+        endpoint = self.endpoint()
+        run = detached(endpoint.payload(), heartbeat_seconds=NEVER)
+        with run:
+            with self.assertRaisesRegex(RuntimeError, "begun before"):
+                run.__enter__()
+            run.complete("done")
+        with self.assertRaisesRegex(RuntimeError, "begun before"), run:
+            pass
+        self.assertEqual(endpoint.statuses(), ["completed"])
+
+    def test_two_runs_at_once(self):
+        endpoint = self.endpoint()
+        with detached(endpoint.payload(), heartbeat_seconds=NEVER) as outer:
+            with self.assertRaises(KeyError):
+                with detached(endpoint.payload(executionId="execution-2"), heartbeat_seconds=NEVER):
+                    raise KeyError("inner")
+            outer.complete("done")
+        ends = [(report["executionId"], report["status"]) for report in endpoint.reports()]
+        self.assertEqual(ends, [("execution-2", "failed"), ("execution-1", "completed")])
+
+    def test_a_block_swallows_its_own_cancellation_alone(self):
+        endpoint = self.endpoint()
+        with detached(endpoint.payload(), heartbeat_seconds=NEVER) as outer:
+            with detached(endpoint.payload(executionId="execution-2"), heartbeat_seconds=NEVER):
+                outer._stop_because("the run was cancelled")
+                outer.check()
+            self.fail("the outer run goes on after its cancellation")
+        inner, end = endpoint.reports()
+        self.assertEqual(inner["error"], "Cancelled: the run was cancelled")
+        self.assertNotIn("finishReason", inner)
+        self.assertEqual((end["executionId"], end["finishReason"]), ("execution-1", "cancelled"))
+
+    def test_a_group_of_nothing_but_cancellations_is_one(self):
+        class Group(Exception):
+            # As ExceptionGroup, which Python 3.10 does not have.
+            exceptions = ()
+
+        def group(*errors):
+            error = Group(f"{len(errors)} errors")
+            error.exceptions = errors
+            return error
+
+        endpoint = self.endpoint()
+        with detached(endpoint.payload(), heartbeat_seconds=NEVER):
+            raise group(Cancelled(), group(Cancelled()))
+        with self.assertRaises(Group):
+            with detached(endpoint.payload(), heartbeat_seconds=NEVER):
+                raise group(Cancelled(), KeyError("order"))
+        first, second = endpoint.reports()
+        self.assertEqual(first["finishReason"], "cancelled")
+        self.assertEqual(second["error"], "Group: 2 errors; Cancelled; KeyError: 'order'")
+
+    def test_what_is_no_json_is_reported_as_text(self):
+        cycle = []
+        cycle.append(cycle)
+        for output in [float("nan"), b"\xff", datetime.now(), {1, "a"}, cycle, "\ud800", 10**5_000, object(), {"a": [1]}]:
+            with self.subTest(type(output)):
+                endpoint = self.endpoint()
+                with detached(endpoint.payload(), heartbeat_seconds=BEAT) as run:
+                    run.progress(output, {"inputTokens": output, "outputTokens": 3})
+                    endpoint.wait_for(2)
+                    run.complete(output)
+                *beats, end = endpoint.reports()
+                self.assertEqual((end["status"], end["usage"]), ("completed", {"outputTokens": 3}))
+                self.assertIsInstance(end["output"], str)
+                self.assertNotEqual(end["output"], "")
+                self.assertEqual(beats[0]["usage"], {"outputTokens": 3})
+
     def test_whole_seconds_are_promised(self):
         for interval, promised in [(300.0, "300"), (0.05, "1"), (1.5, "2"), (120, "120")]:
             run = detached(self.endpoint().payload(), heartbeat_seconds=interval)
@@ -125,7 +199,7 @@ class Ends(Case):
         run = detached(endpoint.payload(), heartbeat_seconds=None)
         self.assertNotIn("heartbeatSeconds", run.acknowledgement)
         with run:
-            time.sleep(3 * BEAT)
+            self.assertIsNone(run._beats)
             run.complete("done")
         self.assertEqual(endpoint.statuses(), ["completed"])
 
@@ -149,17 +223,131 @@ class Answers(Case):
     def test_retry_after_is_obeyed(self):
         pauses = []
         answers = [_sender.Answer(_sender.Result.RETRY, retry_after=7.0), _sender.Answer(_sender.Result.NOTED)]
-        sender = mock.Mock(send=lambda report: answers.pop(0))
-        _sender.deliver(sender, {}, NEVER, pauses.append)
+        sender = mock.Mock(send=lambda report, timeout: answers.pop(0))
+        _sender.deliver(sender, {}, lambda: NEVER, pauses.append)
         self.assertEqual(pauses, [7.0])
 
-    def test_no_other_answer_is_tried_again(self):
-        for status in (400, 401, 403, 404, 409, 413, 302):
+    def test_the_next_pause(self):
+        for name, (tries, retry_after, left, jitter), expected in [
+            ("they double", (0, 0.0, 900.0, 1.0), 0.5),
+            ("they double", (3, 0.0, 900.0, 1.0), 4.0),
+            ("by chance shorter", (3, 0.0, 900.0, 0.0), 2.0),
+            ("up to a minute", (50_000, 0.0, 900.0, 1.0), 60.0),
+            ("the last try at the end", (7, 0.0, 10.0, 1.0), 10.0),
+            ("and none after it", (7, 0.0, 0.0, 1.0), None),
+            ("as the endpoint asks", (0, 30.0, 900.0, 1.0), 30.0),
+            ("later than it asks", (7, 30.0, 900.0, 1.0), 60.0),
+            ("it asks for more than is left", (0, 30.0, 10.0, 1.0), None),
+        ]:
+            with self.subTest(name), mock.patch.multiple(_sender, FIRST_PAUSE=0.5, LONGEST_PAUSE=60.0):
+                self.assertEqual(_sender.next_pause(tries, retry_after, left, jitter), expected)
+
+    def test_the_header_retry_after(self):
+        with mock.patch.multiple(_sender, LONGEST_PAUSE=60.0):
+            for text, expected in [
+                (None, 0.0),
+                ("7", 7.0),
+                ("-1", 0.0),
+                ("nan", 0.0),
+                ("inf", 60.0),
+                ("1e400", 60.0),
+                ("soon", 0.0),
+                ("Fri, 31 Dec 1999 23:59:59 GMT", 0.0),
+                ("Fri, 31 Dec 2999 23:59:59 GMT", 60.0),
+                ("Fri, 99 Dec 2999 23:59:59 GMT", 0.0),
+            ]:
+                self.assertEqual(_sender.seconds_of(text), expected, text)
+
+    def test_a_heartbeat_keeps_the_pause_that_the_endpoint_asks_for(self):
+        run = detached(self.endpoint(answer(429, **{"Retry-After": "60"})).payload(), heartbeat_seconds=BEAT)
+        pauses, is_left = [], iter([False, False, True])
+        run._left = SimpleNamespace(wait=lambda seconds: pauses.append(seconds) or next(is_left), is_set=lambda: False)
+        with mock.patch.multiple(_sender, LONGEST_PAUSE=60.0):
+            run._beat()
+        first, second, third = pauses
+        self.assertLess(first, 1)
+        self.assertEqual(second, 60.0)
+        self.assertLess(third, 1)
+
+    def test_a_heartbeat_is_not_tried_again_once_the_block_is_left(self):
+        run = detached(self.endpoint().payload(), heartbeat_seconds=BEAT)
+        sent, is_beating = [], threading.Event()
+
+        def send(report, timeout):
+            sent.append(report["status"])
+            if report["status"] == "running":
+                is_beating.set()
+                run._left.wait(60)
+                return _sender.Answer(_sender.Result.RETRY)
+            return _sender.Answer(_sender.Result.NOTED)
+
+        run._sender, run._heartbeat = mock.Mock(send=send), NEVER
+        with mock.patch("random.uniform", lambda *_: BEAT / NEVER), run:
+            is_beating.wait(60)
+            run.complete("done")
+        self.assertEqual(sent, ["running", "completed"])
+
+    def test_heartbeats_go_on_after_what_no_further_try_changes(self):
+        for status in (400, 403, 404, 413, 302):
             with self.subTest(status):
-                endpoint = self.endpoint(answer(status, Location="/elsewhere"))
-                with detached(endpoint.payload(), heartbeat_seconds=NEVER) as run:
+                endpoint = self.endpoint(*[answer(status)] * 2)
+                with detached(endpoint.payload(), heartbeat_seconds=BEAT) as run:
+                    endpoint.wait_for(4)
+                    run.check()
                     run.complete("done")
-                self.assertEqual(len(endpoint.reports()), 1)
+                self.assertEqual(endpoint.statuses()[-1], "completed")
+
+    def test_a_refused_end_is_sent_with_less(self):
+        for refusals, length, usage in [(0, 20_000, True), (1, 9_000, True), (2, None, False)]:
+            for status in (400, 403, 413):
+                with self.subTest((refusals, status)):
+                    endpoint = self.endpoint(*[answer(status)] * refusals)
+                    with detached(endpoint.payload(), heartbeat_seconds=NEVER) as run:
+                        run.complete("x" * 20_000, {"inputTokens": 1})
+                    end = endpoint.reports()[-1]
+                    self.assertEqual(endpoint.statuses(), ["completed"] * (refusals + 1))
+                    self.assertEqual(len(end["output"]) if "output" in end else None, length)
+                    self.assertEqual("usage" in end, usage)
+
+    def test_no_other_answer_is_tried_again_and_each_is_an_error(self):
+        for status in (401, 404, 302, 307, 418):
+            with self.subTest(status):
+                elsewhere = self.endpoint()
+                endpoint = self.endpoint(answer(status, Location=elsewhere.url))
+                with self.assertRaisesRegex(ReportNotDelivered, str(status)):
+                    with detached(endpoint.payload(), heartbeat_seconds=NEVER) as run:
+                        run.complete("done")
+                self.assertEqual((len(endpoint.reports()), elsewhere.reports()), (1, []))
+
+    def test_an_end_that_is_refused_in_every_form_is_an_error(self):
+        endpoint = self.endpoint(*[answer(400)] * 9)
+        with self.assertRaisesRegex(ReportNotDelivered, "400"):
+            with detached(endpoint.payload(), heartbeat_seconds=NEVER) as run:
+                run.complete("done")
+        self.assertEqual(len(endpoint.reports()), 2)
+
+    def test_an_end_that_comes_too_late_is_none(self):
+        endpoint = self.endpoint(answer(409))
+        with detached(endpoint.payload(), heartbeat_seconds=NEVER) as run:
+            run.complete("done")
+        self.assertEqual(endpoint.statuses(), ["completed"])
+
+    def test_an_answer_that_is_no_object_says_nothing(self):
+        for body in (b"", b"[1]", b"\xff", b"[" * 60_000, b'{"cancel": "yes"}'):
+            self.assertFalse(_sender._noted(body, 200).cancel)
+
+    def test_an_exception_within_the_block_is_not_hidden_by_the_report(self):
+        endpoint = self.endpoint(answer(404))
+        with self.assertRaises(KeyError):
+            with detached(endpoint.payload(), heartbeat_seconds=NEVER):
+                raise KeyError("order")
+
+    def test_no_proxy_sees_what_goes_to_this_machine(self):
+        proxy, endpoint = self.endpoint(), self.endpoint()
+        with mock.patch.dict(os.environ, {"http_proxy": proxy.url, "no_proxy": ""}):
+            with detached(endpoint.payload(), heartbeat_seconds=NEVER) as run:
+                run.complete("done")
+        self.assertEqual((proxy.reports(), endpoint.statuses()), ([], ["completed"]))
 
     def test_an_end_that_cannot_be_reported_is_an_error(self):
         endpoint = self.endpoint(*[answer(503)] * 1_000)
@@ -218,8 +406,120 @@ class Answers(Case):
             run.complete("done")
         self.assertEqual(endpoint.statuses()[-1], "completed")
 
+    def test_heartbeats_go_on_while_on_cancel_cleans_up(self):
+        endpoint = self.endpoint(CANCEL)
+        may_end = threading.Event()
+        with detached(endpoint.payload(), heartbeat_seconds=BEAT, on_cancel=lambda: may_end.wait(60)) as run:
+            endpoint.wait_for(4)
+            may_end.set()
+            run.complete("done")
+        self.assertEqual(endpoint.statuses()[-1], "completed")
+
 
 class Async(Case):
+    def test_a_cancellation_that_comes_as_the_block_is_left_hits_nothing(self):
+        endpoint = self.endpoint()
+
+        async def work():
+            async with detached(endpoint.payload(), heartbeat_seconds=NEVER) as run:
+                run.complete("done")
+                # The loop cannot act on it before the block is left.
+                thread = threading.Thread(target=run._stop_because, args=("the run was cancelled",))
+                thread.start()
+                thread.join()
+            await asyncio.sleep(0)
+            return "went on"
+
+        self.assertEqual(asyncio.run(work()), "went on")
+        self.assertEqual(endpoint.statuses(), ["completed"])
+
+    def test_a_caught_cancellation_leaves_nothing_behind(self):
+        endpoint = self.endpoint(CANCEL)
+
+        async def work():
+            async with detached(endpoint.payload(), heartbeat_seconds=BEAT) as run:
+                try:
+                    await asyncio.sleep(NEVER)
+                except asyncio.CancelledError:
+                    run.complete("what was done")
+            task = asyncio.current_task()
+            return task.cancelling() if hasattr(task, "cancelling") else 0
+
+        self.assertEqual(asyncio.run(work()), 0)
+        self.assertEqual(endpoint.statuses()[-1], "completed")
+
+    def test_the_end_is_sent_although_all_of_the_loops_threads_are_busy(self):
+        endpoint = self.endpoint()
+        may_end = threading.Event()
+
+        async def work():
+            loop = asyncio.get_running_loop()
+            loop.set_default_executor(ThreadPoolExecutor(1))
+            busy = loop.run_in_executor(None, may_end.wait, 60)
+            async with detached(endpoint.payload(), heartbeat_seconds=NEVER) as run:
+                run.complete("done")
+            self.assertFalse(busy.done())
+            may_end.set()
+            await busy
+
+        asyncio.run(work())
+        self.assertEqual(endpoint.statuses(), ["completed"])
+
+    def test_a_coroutine_that_is_closed_reports_as_well(self):
+        endpoint = self.endpoint()
+
+        async def work():
+            async with detached(endpoint.payload(), heartbeat_seconds=NEVER):
+                await asyncio.sleep(NEVER)
+
+        async def begin(coroutine):
+            # As a task does it, but nobody ends this one.
+            coroutine.send(None)
+
+        coroutine = work()
+        asyncio.run(begin(coroutine))
+        coroutine.close()
+        self.assertEqual([report["error"] for report in endpoint.reports()], ["GeneratorExit"])
+
+    def test_an_end_that_cannot_be_reported_is_an_error_here_too(self):
+        endpoint = self.endpoint(answer(404))
+
+        async def work():
+            async with detached(endpoint.payload(), heartbeat_seconds=NEVER) as run:
+                run.complete("done")
+
+        with self.assertRaises(ReportNotDelivered):
+            asyncio.run(work())
+
+    def test_the_end_is_sent_although_its_task_is_cancelled_meanwhile(self):
+        endpoint = self.endpoint()
+        run = detached(endpoint.payload(), heartbeat_seconds=NEVER)
+        is_sending, may_end, sender = threading.Event(), threading.Event(), run._sender
+
+        def send(report, timeout):
+            is_sending.set()
+            may_end.wait(60)
+            return sender.send(report, timeout)
+
+        run._sender = mock.Mock(send=send)
+
+        async def work():
+            async with run:
+                run.complete("done")
+
+        async def cancel():
+            task = asyncio.create_task(work())
+            while not is_sending.is_set():
+                await asyncio.sleep(0)
+            task.cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await task
+            may_end.set()
+
+        asyncio.run(cancel())
+        endpoint.wait_for(1)
+        self.assertEqual(endpoint.statuses(), ["completed"])
+
     def test_a_block_of_a_coroutine(self):
         endpoint = self.endpoint()
 
@@ -280,79 +580,6 @@ class Async(Case):
         self.assertGreater(turns, 10)
 
 
-class EndOfTheProcess(Case):
-    """The process is a real one: signals and exits cannot be had otherwise."""
-
-    def run_agent(self, endpoint, body, ready=None, ends_with=None):
-        code = f"payload = {endpoint.payload()!r}\n" + textwrap.dedent(body)
-        environment = {**os.environ, "PYTHONPATH": str(Path(agent_trigger.__file__).parent.parent)}
-        process = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True)
-        self.addCleanup(process.stderr.close)
-        if ready is not None:
-            endpoint.wait_for(ready)
-            process.send_signal(signal.SIGTERM)
-        _, log = process.communicate(timeout=60)
-        self.assertNotIn(TOKEN, log)
-        if ends_with is not None:
-            self.assertEqual(process.returncode, ends_with, log)
-        return process.returncode
-
-    def test_sigterm_in_the_main_thread(self):
-        endpoint = self.endpoint()
-        body = """
-            import time
-            from agent_trigger import detached
-            with detached(payload, heartbeat_seconds=0.05) as run:
-                time.sleep(60)
-        """
-        self.run_agent(endpoint, body, ready=2, ends_with=-signal.SIGTERM)
-        end = endpoint.reports()[-1]
-        self.assertEqual(end["status"], "failed")
-        self.assertIn("SIGTERM", end["error"])
-
-    def test_sigterm_while_another_thread_works_and_the_old_handler_follows(self):
-        endpoint = self.endpoint()
-        body = """
-            import signal, sys, threading, time
-            from agent_trigger import detached, report_on_sigterm
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
-            report_on_sigterm()
-            def work():
-                with detached(payload, heartbeat_seconds=0.05) as run:
-                    time.sleep(60)
-            threading.Thread(target=work, daemon=True).start()
-            time.sleep(60)
-        """
-        self.run_agent(endpoint, body, ready=2, ends_with=7)
-        self.assertIn("SIGTERM", endpoint.reports()[-1]["error"])
-
-    def test_sigterm_while_the_end_is_sent_sends_the_same_end(self):
-        endpoint = self.endpoint(*[answer(503)] * 2)
-        body = """
-            from agent_trigger import detached
-            with detached(payload, heartbeat_seconds=None) as run:
-                run.complete("done")
-        """
-        self.run_agent(endpoint, body, ready=1)
-        self.assertEqual(set(endpoint.statuses()), {"completed"})
-
-    def test_a_process_that_ends_under_its_run(self):
-        endpoint = self.endpoint()
-        body = """
-            import threading, time
-            from agent_trigger import detached
-            begun = threading.Event()
-            def work():
-                with detached(payload, heartbeat_seconds=60) as run:
-                    begun.set()
-                    time.sleep(60)
-            threading.Thread(target=work, daemon=True).start()
-            begun.wait()
-        """
-        self.run_agent(endpoint, body, ends_with=0)
-        self.assertIn("process ended", endpoint.reports()[-1]["error"])
-
-
 class Callbacks(Case):
     GOOD = {"executionId": "e", "triggerId": "t", "token": TOKEN, "url": "https://example.com/reports"}
 
@@ -374,6 +601,8 @@ class Callbacks(Case):
         for change in [
             {"token": None},
             {"token": ""},
+            {"token": TOKEN + "\r\nHost: example.org"},
+            {"token": TOKEN + "é"},
             {"executionId": 1},
             {"triggerId": ""},
             {"url": None},
@@ -381,6 +610,13 @@ class Callbacks(Case):
             {"url": "file:///etc/passwd"},
             {"url": "https:///reports"},
             {"url": "http://127.0.0.1.example.com/"},
+            {"url": "http://127.0.0.1@example.com/"},
+            {"url": "http://example.com\\@127.0.0.1/"},
+            {"url": "https://user:password@example.com/"},
+            {"url": "https://example.com:port/"},
+            {"url": "https://[::1/"},
+            {"url": "https://example.com/a b"},
+            {"url": "https://example.com/\nx"},
         ]:
             with self.subTest(change), self.assertRaises(NotDetached) as raised:
                 detached({"callback": {**self.GOOD, **change}})
@@ -395,6 +631,11 @@ class Callbacks(Case):
             (None, None),
             ("soon", None),
             (True, None),
+            (float("nan"), None),
+            (float("inf"), None),
+            (10**400, None),
+            (-1, -0.001),
+            ([], None),
         ]:
             self.assertEqual(read({"callback": {**self.GOOD, "deadline": given}}).deadline, expected)
 
@@ -404,7 +645,7 @@ class Callbacks(Case):
             self.assertNotIn(TOKEN, text)
 
     def test_heartbeats_of_no_time_are_refused(self):
-        for seconds in (0, -1, float("nan")):
+        for seconds in (0, -1, float("nan"), float("inf")):
             with self.assertRaises(ValueError):
                 detached({"callback": self.GOOD}, heartbeat_seconds=seconds)
 
@@ -413,14 +654,28 @@ class Bus(Case):
     def test_a_report_is_an_event_with_the_token(self):
         client = mock.Mock()
         refused = {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "ThrottlingException"}]}
-        client.put_events.side_effect = [refused, RuntimeError("network"), {"FailedEntryCount": 0}]
+        malformed = {"FailedEntryCount": 1, "Entries": []}
+        client.put_events.side_effect = [refused, RuntimeError("network"), malformed, {"FailedEntryCount": 0}]
         sender = _sender.BusSender("reports", TOKEN, client)
         report = {"executionId": "e", "triggerId": "t", "status": "completed", "output": "done"}
-        self.assertEqual(_sender.deliver(sender, report, NEVER).result, _sender.Result.NOTED)
-        self.assertEqual(client.put_events.call_count, 3)
+        self.assertEqual(_sender.deliver(sender, report, lambda: NEVER).result, _sender.Result.NOTED)
+        self.assertEqual(client.put_events.call_count, 4)
         (entry,) = client.put_events.call_args.kwargs["Entries"]
         self.assertEqual((entry["EventBusName"], entry["DetailType"]), ("reports", "Agent Report"))
         self.assertEqual(json.loads(entry["Detail"]), {**report, "token": TOKEN})
+
+    def test_a_refusal_by_the_bus_is_named_by_its_code(self):
+        error = RuntimeError("An error occurred")
+        error.response = {"Error": {"Code": "AccessDeniedException"}}
+        client = mock.Mock(put_events=mock.Mock(side_effect=error))
+        self.assertEqual(_sender.BusSender("reports", TOKEN, client).send({}, 1).detail, "AccessDeniedException")
+
+    def test_boto3_does_not_wait_for_minutes(self):
+        boto3, config = mock.Mock(), mock.Mock()
+        with mock.patch.dict(sys.modules, {"boto3": boto3, "botocore": mock.Mock(), "botocore.config": config}):
+            detached({"callback": {**Callbacks.GOOD, "url": None, "eventBusName": "reports"}})
+        boto3.client.assert_called_once_with("events", config=config.Config.return_value)
+        config.Config.assert_called_once_with(connect_timeout=10, read_timeout=10, retries={"total_max_attempts": 1})
 
     def test_a_bus_without_boto3_says_what_is_missing(self):
         with mock.patch.dict(sys.modules, {"boto3": None}):

@@ -22,7 +22,8 @@ use crate::{
     settings::Settings,
 };
 
-/// The time limit of one try, and of an operation with its retries. API Gateway's own limit is 30 s, the function's 10 s.
+/// The time limit of one try, and of an operation with its retries. API Gateway's own limit is 30 s, the function's 10
+/// s.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_TRIES: u32 = 3;
@@ -77,8 +78,8 @@ pub struct Definition<'a> {
     pub input: String,
 }
 
-/// The API. Its client is created for the first request, because most processes only read the table: it would be a tenth of
-/// the start.
+/// The API. Its client is created for the first request, because most processes only read the table: it would be a
+/// tenth of the start.
 #[derive(Debug)]
 pub struct Scheduler {
     aws: SdkConfig,
@@ -89,7 +90,7 @@ pub struct Scheduler {
     dead_letters: Option<String>,
 }
 
-/// Returns the name of a trigger's schedule.
+/// Returns the name of a trigger's schedule: `trigger-` and the trigger's id.
 pub fn name_of(trigger_id: &str) -> String {
     format!("trigger-{trigger_id}")
 }
@@ -196,7 +197,7 @@ impl Scheduler {
         }
     }
 
-    /// Reads a schedule, if there is one.
+    /// Reads a schedule of this API's group. Returns `None` if there is none.
     ///
     /// # Errors
     /// Returns an error if Scheduler does not answer.
@@ -213,6 +214,11 @@ impl Scheduler {
         }
     }
 
+    /// Returns the target of a schedule: the run function, with the definition's event, Scheduler's retries of six
+    /// hours, and the queue for dead letters if there is one.
+    ///
+    /// # Errors
+    /// Returns `Refused` if it cannot be built, which does not happen.
     fn target(&self, definition: &Definition<'_>) -> Result<Target, SchedulerError> {
         let retries = RetryPolicy::builder()
             .maximum_event_age_in_seconds(MAX_EVENT_AGE_SECONDS)
@@ -229,6 +235,7 @@ impl Scheduler {
     }
 }
 
+/// Returns Scheduler's word for a schedule that fires or does not.
 fn state(is_enabled: bool) -> ScheduleState {
     if is_enabled { ScheduleState::Enabled } else { ScheduleState::Disabled }
 }
@@ -241,6 +248,10 @@ fn after_completion(schedule: &Schedule) -> ActionAfterCompletion {
     }
 }
 
+/// Returns the window within which a fire may come: that of the schedule in minutes, or none.
+///
+/// # Errors
+/// Returns `Refused` if it cannot be built, which does not happen.
 fn window(schedule: &Schedule) -> Result<FlexibleTimeWindow, SchedulerError> {
     let mode = match schedule.window_minutes {
         Some(_) => FlexibleTimeWindowMode::Flexible,
@@ -251,15 +262,19 @@ fn window(schedule: &Schedule) -> Result<FlexibleTimeWindow, SchedulerError> {
     window.map_err(|error| SchedulerError::Refused(error.to_string()))
 }
 
-/// Returns the start, unless it has passed: Scheduler refuses a start that is more than five minutes ago.
+/// Returns the start, or `None` if there is none or it has passed: Scheduler refuses a start that is more than five
+/// minutes ago.
 fn start(schedule: &Schedule) -> Option<DateTime> {
     schedule.start.filter(|start| *start > Timestamp::now()).map(date_time)
 }
 
+/// Returns a time in the SDK's type, in whole milliseconds.
 fn date_time(at: Timestamp) -> DateTime {
     DateTime::from_millis(at.as_millisecond())
 }
 
+/// Returns the error of a request, by the code that Scheduler answers. Without an answer, and for any other code, it is
+/// `Unavailable`.
 fn failure<E: ProvideErrorMetadata + std::error::Error + 'static>(error: &SdkError<E>) -> SchedulerError {
     let SdkError::ServiceError(_) = error else {
         return SchedulerError::Unavailable(causes(error));

@@ -1,5 +1,5 @@
-//! The secrets of webhooks in SSM's Parameter Store, each a SecureString with versions. The only file that names the SDK's
-//! types. <https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-versions.html>
+//! The secrets of webhooks in SSM's Parameter Store, each a SecureString with versions. The only file that names the
+//! SDK's types. <https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-versions.html>
 
 use std::{error::Error as _, sync::OnceLock, time::Duration};
 
@@ -33,8 +33,8 @@ pub enum SecretError {
     Unavailable(String),
 }
 
-/// The parameters below one path. The client is created for the first request, because most processes of the manage surface
-/// need none.
+/// The parameters below one path. The client is created for the first request, because most processes of the manage
+/// surface need none.
 #[derive(Debug)]
 pub struct SecretStore {
     aws: SdkConfig,
@@ -63,15 +63,15 @@ impl SecretStore {
         })
     }
 
-    /// Creates the client for the secrets that the manage surface writes, if webhooks are deployed.
+    /// Creates the store for the secrets that the manage surface writes, or returns `None` if no webhooks are deployed.
     pub fn of_settings(aws: &SdkConfig, settings: &Settings) -> Option<Self> {
         settings.hooks.as_ref().map(|hooks| Self::new(aws, &hooks.secret_path))
     }
 
-    /// Reads one version of a secret, or the newest one.
+    /// Reads `version` of a secret, or with `None` the newest one, decrypted. `name` is below the store's path.
     ///
     /// # Errors
-    /// If there is none, or SSM does not give it.
+    /// Returns `NotFound` if there is none or it is empty. Otherwise says that SSM does not give it.
     pub async fn get(&self, name: &str, version: Option<i64>) -> Result<Secret, SecretError> {
         let selector = version.map(|version| format!(":{version}")).unwrap_or_default();
         let name = format!("{}{name}{selector}", self.path);
@@ -81,10 +81,10 @@ impl SecretStore {
         value.map(Secret::new).ok_or(SecretError::NotFound)
     }
 
-    /// Stores a secret as a new version, and returns the version.
+    /// Stores a secret as a new version of the parameter `name` below the store's path, and returns the version.
     ///
     /// # Errors
-    /// If SSM does not take it. It may have taken it all the same.
+    /// Returns an error if SSM does not take it. It may have taken it all the same.
     pub async fn put(&self, name: &str, secret: &Secret) -> Result<i64, SecretError> {
         let request = self.client().put_parameter().name(format!("{}{name}", self.path)).value(secret.expose());
         let request = request.r#type(ParameterType::SecureString).overwrite(true);
@@ -95,7 +95,7 @@ impl SecretStore {
     /// Deletes a secret with all its versions. It succeeds if there is none.
     ///
     /// # Errors
-    /// If SSM does not do it.
+    /// Returns an error if SSM does not do it.
     pub async fn delete(&self, name: &str) -> Result<(), SecretError> {
         let request = self.client().delete_parameter().name(format!("{}{name}", self.path));
         match Box::pin(request.send()).await.map_err(|error| of_sdk(&error)) {
@@ -105,6 +105,8 @@ impl SecretStore {
     }
 }
 
+/// Returns the error of a request, by the code that SSM answers. Without an answer, and for any other code, it is
+/// `Unavailable`. It never holds a secret.
 fn of_sdk<E>(error: &SdkError<E>) -> SecretError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,

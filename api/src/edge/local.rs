@@ -40,8 +40,8 @@ pub async fn serve(api: Arc<Api>, local: Local) -> Result<(), Box<dyn std::error
     Ok(())
 }
 
-/// Serves the reports surface on a port until the process ends. Writes the address to standard output once it listens. An
-/// agent needs no key here, because the token of its run is one, but a page of another origin is refused.
+/// Serves the reports surface on a port until the process ends. Writes the address to standard output once it listens.
+/// An agent needs no key here, because the token of its run is one, but a page of another origin is refused.
 ///
 /// # Errors
 /// Returns an error if the port is taken.
@@ -53,6 +53,8 @@ pub async fn serve_reports(reports: Arc<Reports>, port: u16) -> Result<(), Box<d
     Ok(())
 }
 
+/// Answers 403 unless the request names a loopback host and comes from no page of another origin. Otherwise passes it
+/// on.
 async fn guard_reports(request: Request, next: Next) -> Response {
     if !is_loopback(request.headers()) || !is_own_origin(request.headers()) {
         return router::rendered(ApiError::Forbidden.into_response(), None, None);
@@ -74,6 +76,8 @@ pub async fn serve_hooks(hooks: Arc<Hooks>, port: u16) -> Result<(), Box<dyn std
     Ok(())
 }
 
+/// Answers 403 unless the request names a loopback host and comes from no page of another origin. Otherwise passes it
+/// on, with the peer's address as the sender's.
 async fn guard_hooks(ConnectInfo(peer): ConnectInfo<SocketAddr>, mut request: Request, next: Next) -> Response {
     let headers = request.headers();
     if !is_loopback(headers) || !is_own_origin(headers) {
@@ -83,11 +87,14 @@ async fn guard_hooks(ConnectInfo(peer): ConnectInfo<SocketAddr>, mut request: Re
     next.run(request).await
 }
 
-/// Returns the router with the checks of a local port around it.
+/// Returns the router with the checks of a local port around it, see [`guard`].
 pub fn guarded(router: Router, local: Local) -> Router {
     router.layer(from_fn_with_state(Arc::new(local), guard))
 }
 
+/// Checks a request to the local port and passes it on. It is 403 unless it names a loopback host and comes from no
+/// page of another origin, and an invalid argument if it is a write without a JSON content type. Claims that were there
+/// are removed. With the right key it gets those of the local user: without them the routes find no caller.
 async fn guard(State(local): State<Arc<Local>>, mut request: Request, next: Next) -> Response {
     let (method, headers) = (request.method(), request.headers());
     if !is_loopback(headers) || !is_own_origin(headers) {
@@ -107,6 +114,7 @@ async fn guard(State(local): State<Arc<Local>>, mut request: Request, next: Next
     next.run(request).await
 }
 
+/// Returns the value of a header that is a text, or `None`.
 fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
@@ -117,18 +125,19 @@ fn is_loopback(headers: &HeaderMap) -> bool {
     host.is_some_and(|host| ["127.0.0.1", "localhost", "[::1]"].contains(&host))
 }
 
-/// Returns true unless the request comes from a page of another origin.
+/// Returns true if the request has no `Origin`, or that of its own host. A page of another origin has another one.
 fn is_own_origin(headers: &HeaderMap) -> bool {
     let Some(origin) = text(headers, header::ORIGIN) else { return !headers.contains_key(header::ORIGIN) };
     text(headers, header::HOST).is_some_and(|host| origin == format!("http://{host}"))
 }
 
+/// Returns true if the content type is `application/json`, with any parameters.
 fn is_json(headers: &HeaderMap) -> bool {
     let kind = text(headers, header::CONTENT_TYPE).and_then(|kind| kind.split(';').next());
     kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
-/// Compares the bearer with the key without stopping at the first difference.
+/// Returns true if the request has the key as its bearer token. The comparison does not stop at the first difference.
 fn has_key(headers: &HeaderMap, key: &str) -> bool {
     let bearer =
         text(headers, header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();

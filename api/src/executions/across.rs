@@ -1,5 +1,5 @@
-//! `GET /executions`: the executions of all of a user's triggers, newest first. Ids sort by the fires' times, so the lists of
-//! the triggers are merged by them, and no index is needed.
+//! `GET /executions`: the executions of all of a user's triggers, newest first. Ids sort by the fires' times, so the
+//! lists of the triggers are merged by them, and no index is needed.
 
 use std::{cmp::Ordering, sync::Arc};
 
@@ -27,7 +27,9 @@ const MOST_IN_FLIGHT: usize = 16;
 /// The least number of rows that each trigger is asked for at first, unless the whole page has fewer.
 const LEAST_SHARE: usize = 10;
 
-/// `GET /executions`: `status`, `from`, `to`, `limit`, `nextToken`, `order`.
+/// `GET /executions`: answers with one page of the executions of all of a user's triggers, each with its trigger's
+/// name, and the token of the next page if there is one. The parameters are `status`, `from`, `to`, `limit`,
+/// `nextToken` and `order`.
 ///
 /// # Errors
 /// Returns an error if a parameter is wrong, or the table does not answer.
@@ -66,7 +68,11 @@ pub async fn list(State(api): State<Arc<Api>>, caller: Caller, params: Params) -
     Ok(Reply::ok(json!({"nextToken": next})).with("executions", executions.into()).count(count))
 }
 
-/// Reads a page of each of these triggers, each after an id, in the same order.
+/// Reads a page of each of these triggers, each after an id, in the same order, and up to 16 at the same time. `limit`
+/// is the most rows of each.
+///
+/// # Errors
+/// Returns an error if the table does not answer.
 async fn pages<'a>(
     api: &Api,
     caller: &Caller,
@@ -81,13 +87,13 @@ async fn pages<'a>(
     stream::iter(asked.collect::<Vec<_>>()).buffered(MOST_IN_FLIGHT).try_collect().await
 }
 
-/// Returns the order of two ids in a list.
+/// Returns the order of two ids in a list: the greater one comes first, unless the list is ascending.
 fn order(left: &str, right: &str, is_ascending: bool) -> Ordering {
     if is_ascending { left.cmp(right) } else { right.cmp(left) }
 }
 
-/// Returns the places of the lists that may have more rows for the page: those that were read up to their share, and not
-/// as far as the page would go. At most `limit / share` can be.
+/// Returns the places of the lists that may have more rows for the page: those that were read up to their share, and
+/// not as far as the page would go. At most `limit / share` can be.
 fn behind<T>(lists: &[(T, ExecutionPage)], limit: usize, share: usize, is_ascending: bool) -> Vec<usize> {
     let mut ids: Vec<&str> = lists.iter().flat_map(|(_, page)| page.rows.iter().map(id_of)).collect();
     ids.sort_by(|left, right| order(left, right, is_ascending));

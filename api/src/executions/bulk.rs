@@ -1,5 +1,5 @@
-//! `POST /executions/cancel` and `/executions/replay`: the same for up to 25 executions. Each has a result of its own, so a
-//! wrong one keeps no other from being done.
+//! `POST /executions/cancel` and `/executions/replay`: the same for up to 25 executions. Each has a result of its own,
+//! so a wrong one keeps no other from being done.
 
 use std::sync::Arc;
 
@@ -18,10 +18,11 @@ use crate::{
 /// The most executions of one request.
 const MOST: usize = 25;
 
-/// `POST /executions/cancel`: `{executions: [{triggerId, executionId}]}`.
+/// `POST /executions/cancel`: `{executions: [{triggerId, executionId}]}`. They are cancelled one after the other,
+/// whatever becomes of each.
 ///
 /// # Errors
-/// If the list is not understood.
+/// Returns an error if the list is not understood.
 pub async fn cancel(State(api): State<Arc<Api>>, caller: Caller, body: JsonObject) -> Result<Reply, ApiError> {
     let mut results = Vec::new();
     for named in listed(&api, &caller, &body)? {
@@ -30,10 +31,11 @@ pub async fn cancel(State(api): State<Arc<Api>>, caller: Caller, body: JsonObjec
     Ok(Reply::ok(json!({"results": results})).count(results.len()))
 }
 
-/// `POST /executions/replay`: `{executions: [{triggerId, executionId}]}`.
+/// `POST /executions/replay`: `{executions: [{triggerId, executionId}]}`. They are replayed one after the other,
+/// whatever becomes of each.
 ///
 /// # Errors
-/// If the list is not understood.
+/// Returns an error if the list is not understood.
 pub async fn replay(State(api): State<Arc<Api>>, caller: Caller, body: JsonObject) -> Result<Reply, ApiError> {
     let mut results = Vec::new();
     for named in listed(&api, &caller, &body)? {
@@ -42,7 +44,10 @@ pub async fn replay(State(api): State<Arc<Api>>, caller: Caller, body: JsonObjec
     Ok(Reply::ok(json!({"results": results})).count(results.len()))
 }
 
-/// Reads the list.
+/// Reads the list of executions of a body, with the caller who asks.
+///
+/// # Errors
+/// Returns an error if it is no list of 1 to 25 objects with texts as both ids.
 fn listed(api: &Arc<Api>, caller: &Caller, JsonObject(body): &JsonObject) -> Result<Vec<Named>, ApiError> {
     let problem = || {
         ApiError::field("executions", format!("must be a list of 1 to {MOST} objects with triggerId and executionId"))
@@ -59,8 +64,9 @@ fn listed(api: &Arc<Api>, caller: &Caller, JsonObject(body): &JsonObject) -> Res
     named.collect::<Option<_>>().ok_or_else(problem)
 }
 
-/// Returns the result of one execution. For a success it is the body of its own route with the ids, and `status`, 202. For an
-/// error it is the ids, `status`, `code` and `message` alone: the `details` that its own route gives are left out.
+/// Returns the result of one execution. For a success it is the body of its own route with the ids, and `status`, 202.
+/// For an error it is the ids, `status`, `code` and `message` alone: the `details` that its own route gives are left
+/// out.
 fn shown(Named { id, execution, .. }: &Named, result: Result<Value, ApiError>) -> Value {
     let of = json!({"triggerId": id, "executionId": execution});
     match result {

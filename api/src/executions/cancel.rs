@@ -1,5 +1,6 @@
-//! `POST …/executions/{execution}/cancel`: the attempt that works on the execution sees the request with its next heartbeat.
-//! No attempt works on a detached run, so the run function is told, which ends the run if its agent does not.
+//! `POST …/executions/{execution}/cancel`: the attempt that works on the execution sees the request with its next
+//! heartbeat. No attempt works on a detached run, so the run function is told, which ends the run if its agent does
+//! not.
 
 use agent_trigger::store::execution_item::{DETACHED, STATUS};
 use serde_json::{Value, json};
@@ -12,18 +13,22 @@ use crate::{
     triggers::run::{command, invoke},
 };
 
-/// `POST /triggers/{id}/executions/{execution}/cancel`
+/// `POST /triggers/{id}/executions/{execution}/cancel`: requests the end of the execution, as [`one`] does, and answers
+/// 202.
 ///
 /// # Errors
-/// If there is no such execution, it has ended, or the run function cannot be told of the end of a detached run.
+/// Returns an error if there is no such execution, it has ended, or the run function cannot be told of the end of a
+/// detached run.
 pub async fn cancel(named: Named) -> Result<Reply, ApiError> {
     one(&named).await.map(Reply::accepted)
 }
 
-/// Requests the end of one execution.
+/// Requests the end of one execution: writes the request into its row, and for a detached run tells the run function.
+/// Returns the body of the answer.
 ///
 /// # Errors
-/// If there is no such execution, it has ended, or the run function cannot be told of the end of a detached run.
+/// Returns an error if there is no such execution, it has ended, or the run function cannot be told of the end of a
+/// detached run.
 pub async fn one(named: &Named) -> Result<Value, ApiError> {
     let (_, row) = named.read().await?;
     let Named { api, id, execution, .. } = named;
@@ -44,6 +49,7 @@ pub async fn one(named: &Named) -> Result<Value, ApiError> {
     }
 }
 
+/// Returns the error for a detached run whose end is requested and of which the run function could not be told.
 fn untold() -> ApiError {
     let message = "the end is requested, but the run function could not be told, so the run may go on until its agent reports: \
                    cancel it again";

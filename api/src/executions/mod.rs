@@ -32,10 +32,11 @@ const STATUSES: [&str; 5] = ["running", "completed", "failed", "cancelled", "ski
 /// The number of executions of a page, unless the client says otherwise.
 pub const DEFAULT_PAGE: usize = 20;
 
-/// `GET /triggers/{id}/executions`: `status`, `from`, `to`, `limit`, `nextToken`, `order`.
+/// `GET /triggers/{id}/executions`: answers with one page of a trigger's executions, and the token of the next page if
+/// there is one. The parameters are `status`, `from`, `to`, `limit`, `nextToken` and `order`.
 ///
 /// # Errors
-/// If there is no such trigger, a parameter is wrong, or the table does not answer.
+/// Returns an error if there is no such trigger, a parameter is wrong, or the table does not answer.
 pub async fn list(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -70,6 +71,7 @@ pub struct Named {
 impl FromRequestParts<Arc<Api>> for Named {
     type Rejection = ApiError;
 
+    /// Reads the caller and the ids of the path. Nothing is read from the table.
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, ApiError> {
         let caller = Caller::from_request_parts(parts, api).await?;
         let Path((id, execution)) = Path::from_request_parts(parts, api).await?;
@@ -78,10 +80,10 @@ impl FromRequestParts<Arc<Api>> for Named {
 }
 
 impl Named {
-    /// Reads the trigger and the execution's row.
+    /// Reads the trigger and the execution's row, at the same time.
     ///
     /// # Errors
-    /// [`ApiError::NotFound`] if one of them is not there, or is somebody else's.
+    /// Returns [`ApiError::NotFound`] if one of them is not there, or is somebody else's.
     pub async fn read(&self) -> Result<(Map<String, Value>, Map<String, Value>), ApiError> {
         let Self { api, caller, id, execution } = self;
         let execution = checked(execution)?;
@@ -90,10 +92,10 @@ impl Named {
     }
 }
 
-/// `GET /triggers/{id}/executions/{execution}`
+/// `GET /triggers/{id}/executions/{execution}`: the execution, as [`shown`] shows it.
 ///
 /// # Errors
-/// If there is no such execution of a trigger of the caller.
+/// Returns an error if there is no such execution of a trigger of the caller.
 pub async fn get(named: Named) -> Result<Reply, ApiError> {
     let (_, row) = named.read().await?;
     Ok(Reply::ok(json!({})).with("execution", shown(&row)))
@@ -102,7 +104,7 @@ pub async fn get(named: Named) -> Result<Reply, ApiError> {
 /// `GET /triggers/{id}/executions/{execution}/input`: the task that the agent got, if it is kept.
 ///
 /// # Errors
-/// If there is no such execution, or its input is not kept.
+/// Returns an error if there is no such execution, or its input is not kept.
 pub async fn input(named: Named) -> Result<Reply, ApiError> {
     named.read().await?;
     let Named { api, caller, id, execution } = named;
@@ -115,7 +117,8 @@ pub async fn input(named: Named) -> Result<Reply, ApiError> {
     Ok(Reply::ok(json!({"executionId": execution, "triggerId": id})).with("input", input))
 }
 
-/// Reads the filters of a list. The newest executions come first unless `order` is `asc`.
+/// Reads the filters of a list: `status`, words joined by commas, `from`, `to` and `order`. The newest executions come
+/// first unless `order` is `asc`.
 ///
 /// # Errors
 /// Returns an error if one of them is not understood.

@@ -10,18 +10,20 @@ use crate::{
     triggers::run::{command, invoke},
 };
 
-/// `POST /triggers/{id}/executions/{execution}/replay`
+/// `POST /triggers/{id}/executions/{execution}/replay`: runs the kept input again, as [`one`] does, and answers 202.
 ///
 /// # Errors
-/// If there is no such execution, its input is not kept, or Lambda does not take the event.
+/// Returns an error if there is no such execution, its input is not kept, or Lambda does not take the event.
 pub async fn replay(named: Named) -> Result<Reply, ApiError> {
     one(&named).await.map(Reply::accepted)
 }
 
-/// Runs the kept input of one execution again.
+/// Runs the kept input of one execution again: invokes the run function with the command, and returns the body of the
+/// answer with the new execution's id.
 ///
 /// # Errors
-/// If there is no such execution, its input is not kept, or Lambda does not take the event.
+/// Returns an error if there is no such execution or its trigger was deleted, its input is not kept, or Lambda does not
+/// take the event.
 pub async fn one(named: &Named) -> Result<Value, ApiError> {
     let (trigger, _) = named.read().await?;
     if is_tombstone(&trigger) {

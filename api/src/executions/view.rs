@@ -1,22 +1,22 @@
-//! An execution as answers show it. The frontend that the API serves paints everything green that has no `errorMessage`, so
-//! whatever did not complete has one.
+//! An execution as answers show it. The frontend that the API serves paints everything green that has no
+//! `errorMessage`, so whatever did not complete has one.
 
 use agent_trigger::store::execution_item::{
-    ExecutionItem, HAS_RUN_LOCK, LAMBDA_REQUEST_ID, OUTPUT, OUTPUT_TRUNCATED, OWNER, REPORT_KEY, SETTINGS_HASH, STORED,
-    TTL, USER_ID,
+    ExecutionItem, HAS_RUN_LOCK, LAMBDA_REQUEST_ID, OUTPUT, OUTPUT_TRUNCATED, OWNER, REPORT_KEY, RUN_SLOT,
+    SETTINGS_HASH, STORED, TTL, USER_ID,
 };
 use serde_json::{Map, Value, json};
 
 use crate::{store::executions::time_of, times::rfc3339};
 
-/// The attributes that are the function's own business. The lease is shown, because a running execution whose lease is over is
-/// one that nobody works on.
-const HIDDEN: [&str; 10] =
-    ["PK", "SK", TTL, USER_ID, OWNER, LAMBDA_REQUEST_ID, SETTINGS_HASH, STORED, REPORT_KEY, HAS_RUN_LOCK];
+/// The attributes that are the function's own business. The lease is shown, because a running execution whose lease is
+/// over is one that nobody works on.
+const HIDDEN: [&str; 11] =
+    ["PK", "SK", TTL, USER_ID, OWNER, LAMBDA_REQUEST_ID, SETTINGS_HASH, STORED, REPORT_KEY, HAS_RUN_LOCK, RUN_SLOT];
 
-/// Returns an execution as its own route answers it: the attributes of `row` that are neither null nor among [`HIDDEN`],
-/// with the agent's answer. Four members are added: `executedAt` (RFC 3339, empty if unknown), `errorMessage` if it did
-/// not complete, `canCancel` and `canReplay`.
+/// Returns an execution as its own route answers it: the attributes of `row` that are neither null nor among
+/// [`HIDDEN`], with the agent's answer. Four members are added: `executedAt` (RFC 3339, empty if unknown),
+/// `errorMessage` if it did not complete, `canCancel` and `canReplay`.
 pub fn shown(row: &Map<String, Value>) -> Value {
     let mut shown: Map<String, Value> = row
         .iter()
@@ -35,7 +35,8 @@ pub fn shown(row: &Map<String, Value>) -> Value {
     let may_run = status == "running" || item.retryable == Some(true);
     let is_cancelled = item.cancel_requested == Some(true);
     shown.insert("canCancel".to_owned(), json!(may_run && !is_cancelled));
-    // An input is kept for every run of an event, of a stored trigger and of a detached run, and for every other that ended and did not complete.
+    // An input is kept for every run of an event, of a stored trigger and of a detached run, and for every other that
+    // ended and did not complete.
     let is_kept = match status {
         "failed" | "cancelled" => !may_run,
         "completed" => item.event_source_id.is_some() || item.stored == Some(true) || item.detached == Some(true),
@@ -57,6 +58,8 @@ pub fn listed(row: &Map<String, Value>) -> Value {
     shown
 }
 
+/// Returns the words for an execution that did not complete: its status, with the reason of a skip or the type and text
+/// of a failure. Returns `None` for one that completed. A row of another status has the words that it holds itself.
 fn error_message(item: &ExecutionItem, row: &Map<String, Value>) -> Option<String> {
     match item.status.as_deref().unwrap_or_default() {
         "completed" => None,

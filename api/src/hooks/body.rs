@@ -1,4 +1,5 @@
-//! Reads the body of a delivery: JSON, a form, or text. The result is a text of JSON, which stays as the sender wrote it.
+//! Reads the body of a delivery: JSON, a form, or text. The result is a text of JSON, which stays as the sender wrote
+//! it.
 
 use std::borrow::Cow;
 
@@ -31,19 +32,19 @@ pub struct Body {
     pub value: Value,
 }
 
-/// Reads a body by its content type. JSON keeps its text. A form becomes an object; a name that occurs several times gets a
-/// list. The form in which GitHub and Slack put their JSON, a field `payload`, becomes that JSON. Anything else is JSON
-/// if it is an object or an array, and text otherwise. An empty body becomes null.
+/// Reads a body by its content type. JSON keeps its text. A form becomes an object; a name that occurs several times
+/// gets a list. The form in which GitHub and Slack put their JSON, a field `payload`, becomes that JSON. Anything else
+/// is JSON if it is an object or an array, and text otherwise. An empty body becomes null.
 ///
 /// # Errors
 /// Returns the reason why it cannot be read.
 pub fn read(body: &[u8], content_type: &str, preset: Preset) -> Result<Body, BodyError> {
     let text = std::str::from_utf8(body).map_err(|_| BodyError::NotUtf8)?;
-    let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let kind = kind_of(content_type);
     if text.trim().is_empty() {
         return Ok(Body { json: "null".to_owned(), value: Value::Null });
     }
-    let is_json = kind == "application/json" || kind.ends_with("+json");
+    let is_json = is_json(content_type);
     let begins_as_json = text.trim_start().starts_with(['{', '[']);
     let body = if is_json {
         json(text)?
@@ -59,6 +60,18 @@ pub fn read(body: &[u8], content_type: &str, preset: Preset) -> Result<Body, Bod
     if is_deeper(&body.value, MOST_LEVELS) { Err(BodyError::TooDeep) } else { Ok(body) }
 }
 
+/// Returns true for a content type of JSON: `application/json`, or any that ends in `+json`. Parameters and case do not
+/// count.
+pub fn is_json(content_type: &str) -> bool {
+    let kind = kind_of(content_type);
+    kind == "application/json" || kind.ends_with("+json")
+}
+
+/// Returns a content type without its parameters, in lower case.
+fn kind_of(content_type: &str) -> String {
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
 /// Returns true if a value has more than `levels` levels of objects and arrays.
 fn is_deeper(value: &Value, levels: usize) -> bool {
     let (is_nested, inner): (bool, Box<dyn Iterator<Item = &Value>>) = match value {
@@ -72,6 +85,10 @@ fn is_deeper(value: &Value, levels: usize) -> bool {
     }
 }
 
+/// Reads a text of JSON, which is kept as it is, without the white space around it.
+///
+/// # Errors
+/// `TooDeep` or `NotJson`.
 fn json(text: &str) -> Result<Body, BodyError> {
     match lenient::parse(text) {
         Ok(value) => Ok(Body { json: text.trim().to_owned(), value }),
@@ -80,10 +97,13 @@ fn json(text: &str) -> Result<Body, BodyError> {
     }
 }
 
+/// Returns a body of this value, spelt by this function.
 fn of_value(value: Value) -> Body {
     Body { json: value.to_string(), value }
 }
 
+/// Reads a form as an object of texts. A name that occurs several times gets a list. If GitHub or Slack sent a field
+/// `payload` alone and it is JSON, the body is that JSON.
 fn form(text: &str, preset: Preset) -> Body {
     let pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = form_urlencoded::parse(text.as_bytes()).collect();
     if let [(name, payload)] = &pairs[..]

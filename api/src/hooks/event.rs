@@ -114,8 +114,9 @@ pub enum Receiver<'a> {
     GithubSubscribers,
 }
 
-/// Returns the payload for the run function. `body` must be JSON. It stands in the payload as it is, so that numbers keep
-/// their spelling.
+/// Returns the payload for the run function: an event with the identity's id and time, addressed to the receiver, whose
+/// detail has the provider, the sender's id, the kept headers and the body. `body` must be JSON. It stands in the
+/// payload as it is, so that numbers keep their spelling.
 pub fn payload(
     identity: &EventIdentity,
     receiver: Receiver<'_>,
@@ -136,13 +137,13 @@ pub fn payload(
     format!(r#"{event},"detail":{detail},"body":{body}}}}}"#)
 }
 
-/// Returns true for a header that an event keeps or that receipts show. No secret may stand in one. `name` must be in lower
-/// case.
+/// Returns true for a header that an event keeps or that receipts show. No secret may stand in one. `name` must be in
+/// lower case.
 pub fn is_shown(name: &str) -> bool {
     KEPT_HEADERS.contains(&name) || SENDER_IDS.contains(&name)
 }
 
-/// Returns the headers that an event keeps.
+/// Returns the headers that an event keeps, by name. One that came twice, or has more than 1,024 bytes, is left out.
 fn kept(headers: &HeaderMap) -> Map<String, Value> {
     let kept = KEPT_HEADERS.iter().filter_map(|name| {
         let value = only(headers, name).filter(|value| value.len() <= LONGEST_HEADER)?;
@@ -151,8 +152,8 @@ fn kept(headers: &HeaderMap) -> Map<String, Value> {
     kept.collect()
 }
 
-/// Returns the value of a header that came once. Two values may come from two senders: neither is believed. API Gateway joins
-/// them with a comma, so a value with one counts as two. Only a `User-Agent` has commas of its own.
+/// Returns the value of a header that came once. Two values may come from two senders: neither is believed. API Gateway
+/// joins them with a comma, so a value with one counts as two. Only a `User-Agent` has commas of its own.
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
 fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
@@ -160,7 +161,8 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     values.next().is_none().then_some(value)
 }
 
-/// Returns the sender's own id of a delivery, if it names one that can be shown.
+/// Returns the sender's own id of a delivery: the first header of [`SENDER_IDS`] that came once, cut to 128 characters.
+/// Returns `None` without one, or if it is empty.
 pub fn sender_id(headers: &HeaderMap) -> Option<String> {
     let id = SENDER_IDS.iter().find_map(|name| only(headers, name));
     id.filter(|id| !id.is_empty()).map(|id| id.chars().take(LONGEST_SENDER_ID).collect())
@@ -171,10 +173,10 @@ pub fn content_type(headers: &HeaderMap) -> &str {
     only(headers, CONTENT_TYPE.as_str()).unwrap_or_default()
 }
 
-/// Returns the hash of the key by which another delivery of the same event is known, or `None` if there is no such key. A
-/// key must be signed, or everybody could run a delivery again under another one: the signed id of Standard Webhooks,
-/// the ids in the bodies of Slack and Stripe, or a signed body. The other presets have senders that send equal
-/// bodies on purpose, such as pings, so only an `Idempotency-Key` counts there.
+/// Returns the hash of the key by which another delivery of the same event is known, or `None` if there is no such key.
+/// A key must be signed, or everybody could run a delivery again under another one: the signed id of Standard Webhooks,
+/// the ids in the bodies of Slack and Stripe, or a signed body. The other presets have senders that send equal bodies
+/// on purpose, such as pings, so only an `Idempotency-Key` counts there.
 pub fn delivery_key(
     preset: Preset,
     trusted: &Trusted,

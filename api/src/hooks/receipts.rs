@@ -1,6 +1,6 @@
 //! The receipts of refused deliveries. Strangers can cause them, so few are written: ten a minute for each process. The
-//! others are counted in a bounded bucket, and their counts are written with the first refusal of each next minute, nine at
-//! most. Handshakes are counted with them, as what they are.
+//! others are counted in a bounded bucket, and their counts are written with the first refusal of each next minute,
+//! nine at most. Handshakes are counted with them, as what they are.
 
 use std::{
     collections::HashMap,
@@ -41,7 +41,8 @@ struct Count {
 }
 
 impl Receipts {
-    /// Writes the receipt of a refusal, or counts it. A receipt that cannot be written is lost: the refusal itself holds.
+    /// Writes the receipt of a refusal if this minute has room, or counts it. Counts of earlier minutes that are due
+    /// are written with it. A receipt that cannot be written is lost, which is logged: the refusal itself holds.
     pub async fn note(&self, items: &Items, receipt: Receipt) {
         let due = self.0.lock().unwrap_or_else(PoisonError::into_inner).add(receipt);
         for receipt in due {
@@ -53,7 +54,9 @@ impl Receipts {
 }
 
 impl Bucket {
-    /// Adds a receipt, and returns those that are written now.
+    /// Adds a receipt, and returns those that are written now. In a new minute these are the counts that have waited
+    /// longest, at most nine, and then receipts until ten were written. Any other receipt is counted by its kind. If 50
+    /// kinds wait already, a new one is dropped.
     fn add(&mut self, receipt: Receipt) -> Vec<Receipt> {
         let minute = receipt.at.as_second().div_euclid(60);
         let mut due = Vec::new();

@@ -3,6 +3,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use agent_trigger::config::Secret;
 use axum::{
     body::{Bytes, to_bytes},
     extract::Request,
@@ -27,8 +28,8 @@ use crate::{
     times,
 };
 
-/// The largest body in bytes. The event for the run function, in which a text may take several times its size, has a limit
-/// of its own.
+/// The largest body in bytes. The event for the run function, in which a text may take several times its size, has a
+/// limit of its own.
 pub const LARGEST_BODY: usize = 200 * 1024;
 /// The largest event in bytes that Lambda queues is 1 MiB.
 pub const LARGEST_PAYLOAD: usize = 1_000_000;
@@ -70,7 +71,8 @@ impl From<ApiError> for Stop {
     }
 }
 
-/// Receives a request for a hook of a trigger, or for the stack's own if `hook_id` is `None`.
+/// Receives a request for a hook of a trigger, or for the stack's own if `hook_id` is `None`. Checks the method, the
+/// size and the address, and then the delivery as [`deliver`] does. After 8 s it is answered with 503.
 pub async fn receive(hooks: &Hooks, hook_id: Option<&str>, request: Request) -> Response {
     let receiving = Box::pin(async {
         let at = times::now();
@@ -101,7 +103,7 @@ pub async fn receive(hooks: &Hooks, hook_id: Option<&str>, request: Request) -> 
     received.unwrap_or_else(|_| late()).unwrap_or_else(IntoResponse::into_response)
 }
 
-/// Handles a delivery whose body was read, or refuses it.
+/// Accepts a delivery whose body was read, and answers it, or refuses it.
 ///
 /// # Errors
 /// Returns the refusal, once its receipt is noted, or the fault.
@@ -109,6 +111,11 @@ pub async fn deliver(hooks: &Hooks, hook: &Hook, delivery: &Delivery, body: Byte
     conclude(hooks, hook, delivery, Ok(body)).await
 }
 
+/// Accepts a delivery if its `body` was read, and notes the receipt of a refusal, be it that of `body` or a later one.
+/// A fault of this side leaves no receipt.
+///
+/// # Errors
+/// Returns the refusal or the fault.
 async fn conclude(
     hooks: &Hooks,
     hook: &Hook,
@@ -131,18 +138,15 @@ async fn conclude(
     }
 }
 
-/// Checks the sender, the rate and the content, and dispatches the delivery.
+/// Checks the sender, the rate and the content, in this order, and dispatches the delivery. A handshake is answered
+/// here and dispatched to nobody.
+///
+/// # Errors
+/// Returns why it is refused, or the fault.
 async fn accept(hooks: &Hooks, hook: &Hook, delivery: &Delivery, raw: &[u8]) -> Result<Response, Stop> {
     let Delivery { headers, at, .. } = delivery;
     let preset = hook.webhook.scheme.preset();
-    let secrets = hooks.secrets(hook).await.map_err(|error| match error {
-        // It does not exist.
-        ApiError::NotFound => Stop::Fault(error),
-        // Nobody else tells the owner why nothing runs.
-        _ => Stop::Refused(SECRET, error),
-    })?;
-    let trusted = verify(&hook.webhook.scheme, headers, raw, &secrets, at.as_second());
-    let trusted = trusted.map_err(|distrust: Distrust| Stop::Refused(distrust.into(), ApiError::Untrusted))?;
+    let trusted = trusted(hooks, hook, delivery, raw).await?;
     // After the signature, so that strangers cannot use it up.
     if let Some(seconds) = hooks.count(hook, *at).await? {
         return Err(Stop::Refused("rate", ApiError::TooMany { seconds }));
@@ -165,7 +169,33 @@ async fn accept(hooks: &Hooks, hook: &Hook, delivery: &Delivery, raw: &[u8]) -> 
     dispatch(hooks, hook, delivery, &trusted, raw, &body).await
 }
 
-/// Returns the answer to a request by which a sender only asks whether somebody listens.
+/// Checks who sent the delivery, by the hook's live secrets. If none fits its signature, a secret that replaced them
+/// since they were read is tried as well.
+///
+/// # Errors
+/// Returns why the delivery is refused, also if no secret can be read, or `NotFound` as a fault if the hook does not
+/// exist.
+async fn trusted(hooks: &Hooks, hook: &Hook, delivery: &Delivery, raw: &[u8]) -> Result<Trusted, Stop> {
+    let unreadable = |error| match error {
+        // It does not exist.
+        ApiError::NotFound => Stop::Fault(error),
+        // Nobody else tells the owner why nothing runs.
+        _ => Stop::Refused(SECRET, error),
+    };
+    let check =
+        |secrets: &[Secret]| verify(&hook.webhook.scheme, &delivery.headers, raw, secrets, delivery.at.as_second());
+    let secrets = hooks.secrets(hook).await.map_err(unreadable)?;
+    let mut checked = check(&secrets);
+    if checked == Err(Distrust::WrongSignature)
+        && let Some(other) = hooks.other_secret(hook, &secrets).await.map_err(unreadable)?
+    {
+        checked = check(&[other]);
+    }
+    checked.map_err(|distrust| Stop::Refused(distrust.into(), ApiError::Untrusted))
+}
+
+/// Returns the answer to a request by which Slack or GitHub only asks whether somebody listens, or `None` for any
+/// other.
 fn handshake(preset: Preset, headers: &HeaderMap, body: &Value) -> Option<Response> {
     match preset {
         Preset::Slack if body.get("type").is_some_and(|kind| kind == "url_verification") => {
@@ -179,8 +209,8 @@ fn handshake(preset: Preset, headers: &HeaderMap, body: &Value) -> Option<Respon
     }
 }
 
-/// Remembers the delivery, invokes the run function, and notes that it did. After a crash between two of these steps the
-/// sender's next try finds the identity that was chosen first, so that the run function knows the event again.
+/// Remembers the delivery, invokes the run function, and notes that it did. After a crash between two of these steps
+/// the sender's next try finds the identity that was chosen first, so that the run function knows the event again.
 async fn dispatch(
     hooks: &Hooks,
     hook: &Hook,
@@ -223,6 +253,9 @@ async fn dispatch(
 }
 
 /// Invokes the run function asynchronously.
+///
+/// # Errors
+/// Returns `Unavailable` if Lambda does not take the payload, which is logged.
 async fn invoke(hooks: &Hooks, payload: String) -> Result<(), ApiError> {
     hooks.dispatcher.invoke(&hooks.settings.run_function, payload, None).await.map_err(|error| {
         tracing::error!(cause = %error, "the run function could not be invoked");
@@ -230,6 +263,8 @@ async fn invoke(hooks: &Hooks, payload: String) -> Result<(), ApiError> {
     })
 }
 
+/// Returns the answer to a delivery that was accepted: 202 with the ids, and whether it was known. Slack gets 200
+/// without a body.
 fn accepted(preset: Preset, identity: &EventIdentity, execution_id: Option<String>, is_duplicate: bool) -> Response {
     if preset == Preset::Slack {
         // Slack shows a body to the user who sent a command.
@@ -239,6 +274,7 @@ fn accepted(preset: Preset, identity: &EventIdentity, execution_id: Option<Strin
     Reply::accepted(members).into_response()
 }
 
+/// Returns the receipt of one delivery, with what is known of it.
 fn receipt(
     hook: &Hook,
     delivery: &Delivery,

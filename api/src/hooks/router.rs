@@ -34,6 +34,8 @@ pub fn routes(hooks: Arc<Hooks>) -> Router {
         .with_state(hooks)
 }
 
+/// Returns the routes that receive deliveries: those of a hook, under three names, and that of the stack's own GitHub
+/// webhook.
 fn received() -> Router<Arc<Hooks>> {
     Router::new()
         .route("/hooks/{hook}", any(hook))
@@ -42,21 +44,23 @@ fn received() -> Router<Arc<Hooks>> {
         .route("/webhooks/github", any(github))
 }
 
+/// Answers 404.
 async fn not_found() -> ApiError {
     ApiError::NotFound
 }
 
-/// `POST /hooks/{hookId}`
+/// Serves `/hooks/{hookId}` under any method, as [`receive`] does. Only `POST` is a delivery.
 async fn hook(State(hooks): State<Arc<Hooks>>, Path(hook): Path<String>, request: Request) -> Response {
     receive(&hooks, Some(&hook), request).await
 }
 
-/// `POST /webhooks/github`
+/// Serves `/webhooks/github` under any method, as [`receive`] does for the stack's own hook. Only `POST` is a delivery.
 async fn github(State(hooks): State<Arc<Hooks>>, request: Request) -> Response {
     receive(&hooks, None, request).await
 }
 
-/// A test delivery, which only the manage surface can send. For everybody else there is no such route.
+/// `POST /test/{hook}`: a test delivery, which only the manage surface can send. For everybody else there is no such
+/// route, 404.
 async fn test(
     State(hooks): State<Arc<Hooks>>,
     Path(hook): Path<String>,

@@ -1,4 +1,5 @@
-//! The schemes by which a sender proves who it is, as `webhookConfig` names them. There is no scheme that proves nothing.
+//! The schemes by which a sender proves who it is, as `webhookConfig` names them. There is no scheme that proves
+//! nothing.
 
 use axum::http::HeaderName;
 use serde_json::{Map, Value, json};
@@ -34,7 +35,7 @@ pub enum Preset {
 }
 
 impl Preset {
-    /// Returns the name as items hold it.
+    /// Returns the name as items hold it, in lower case.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
@@ -144,8 +145,8 @@ impl Scheme {
         }
     }
 
-    /// Reads a `webhookConfig`. Without a `preset` it is [`Preset::Standard`]. Each problem is added with the name of its
-    /// member.
+    /// Reads a `webhookConfig`. Without a `preset` it is [`Preset::Standard`]. Each problem is added with the name of
+    /// its member, an option that the preset does not have among them. Returns `None` if `problems` are not empty then.
     pub fn read(config: &Map<String, Value>, problems: &mut Vec<(String, String)>) -> Option<Self> {
         let mut options = Options { config, problems };
         let preset: Preset = match options.text("preset") {
@@ -203,11 +204,13 @@ struct Options<'a> {
 }
 
 impl Options<'_> {
+    /// Adds a problem of the member `name`.
     fn problem(&mut self, name: &str, problem: String) {
         self.problems.push((name.to_owned(), problem));
     }
 
-    /// Returns a text. It must be one that a header can hold.
+    /// Returns a text of at most 256 bytes of visible ASCII and spaces, or `None` if it is absent or null. Anything
+    /// else is a problem, and `None`.
     fn text(&mut self, name: &str) -> Option<String> {
         match self.config.get(name) {
             None | Some(Value::Null) => None,
@@ -223,6 +226,8 @@ impl Options<'_> {
         }
     }
 
+    /// Returns an option that names a header, or `None` if it is absent. A name that is none, that HTTP or the API uses
+    /// itself, or under which the secret would be shown, is a problem, and `None`.
     fn header(&mut self, name: &str) -> Option<HeaderName> {
         let text = self.text(name)?;
         let header = HeaderName::from_bytes(text.as_bytes()).ok().filter(|header| !TAKEN.contains(&header.as_str()));
@@ -234,6 +239,8 @@ impl Options<'_> {
         header
     }
 
+    /// Returns an option that is one of a few words, or `default` if it is absent. Another word is a problem, and
+    /// `default`. `words` lists them for the problem.
     fn word<T: std::str::FromStr>(&mut self, name: &str, default: T, words: &str) -> T {
         let Some(text) = self.text(name) else { return default };
         text.parse().unwrap_or_else(|_| {
@@ -242,6 +249,8 @@ impl Options<'_> {
         })
     }
 
+    /// Reads the options of [`Preset::Hmac`]. An option with a problem has its default. `signedContent` must hold
+    /// `{body}` once, and `{timestamp}` only if there is a header for it.
     fn hmac(&mut self) -> Hmac {
         let timestamp = self.header("timestampHeader");
         let default = if timestamp.is_some() { "{timestamp}.{body}" } else { "{body}" };

@@ -23,7 +23,7 @@ impl HookSettings {
     /// Reads the settings from the process's environment.
     ///
     /// # Errors
-    /// Names every variable that is missing or malformed.
+    /// The error names every variable that is missing or malformed.
     pub fn from_env() -> Result<Self, SettingsError> {
         Self::from_lookup(|name| std::env::var(name).ok())
     }
@@ -31,7 +31,7 @@ impl HookSettings {
     /// Reads settings through `lookup`. An empty value counts as unset.
     ///
     /// # Errors
-    /// Names every variable that is missing or malformed.
+    /// The error names every variable that is missing or malformed.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let mut reader = Reader { lookup, problems: Vec::new() };
         let settings = Self {
@@ -49,7 +49,8 @@ impl HookSettings {
     }
 }
 
-/// Returns true if a text can be the path of parameters.
+/// Returns true if a text can be the path of parameters: it begins and ends with a slash, and has more than one
+/// character.
 pub fn is_path(text: &str) -> bool {
     text.len() > 1 && text.starts_with('/') && text.ends_with('/')
 }

@@ -1,4 +1,5 @@
-//! Checks who sent a request, over the raw bytes of its body, and signs a test delivery in the same way. It does no I/O.
+//! Checks who sent a request, over the raw bytes of its body, and signs a test delivery in the same way. It does no
+//! I/O.
 
 use agent_trigger::config::Secret;
 use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac};
@@ -87,7 +88,8 @@ pub fn verify(
     }
 }
 
-/// Returns the headers by which a request with this body, id and time (seconds since 1970) is believed.
+/// Returns the headers by which a request with this body, id and time (seconds since 1970) is believed, for a test
+/// delivery.
 pub fn sign(scheme: &Scheme, secret: &Secret, id: &str, now: i64, body: &[u8]) -> Vec<(HeaderName, HeaderValue)> {
     let now = now.to_string();
     let hexed = |parts: &[&[u8]]| to_hex(&tag(secret.expose().as_bytes(), hmac::HMAC_SHA256, parts));
@@ -133,7 +135,8 @@ pub fn sign(scheme: &Scheme, secret: &Secret, id: &str, now: i64, body: &[u8]) -
     signed.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::from_str(&value).ok()?))).collect()
 }
 
-/// Returns what is wrong with a secret for a scheme, if anything is.
+/// Returns what is wrong with a secret for a scheme, or `None`. It must have 8 to 512 visible ASCII characters. One of
+/// Standard Webhooks must be `whsec_` and 24 to 64 bytes in base64.
 pub fn problem_of(scheme: &Scheme, secret: &Secret) -> Option<&'static str> {
     let text = secret.expose();
     if !(8..=512).contains(&text.len()) || !text.bytes().all(|byte| (33..127).contains(&byte)) {
@@ -144,6 +147,11 @@ pub fn problem_of(scheme: &Scheme, secret: &Secret) -> Option<&'static str> {
     (*scheme == Scheme::Standard && !is_key()).then_some("must be whsec_ and 24 to 64 bytes in base64")
 }
 
+/// Checks a request of Standard Webhooks or Svix: the id, the time and the body are signed together. At most ten
+/// signatures are compared.
+///
+/// # Errors
+/// Returns the reason why it is not believed.
 fn standard(headers: &HeaderMap, body: &[u8], secrets: &[Secret], now: i64) -> Result<Trusted, Distrust> {
     let family = STANDARD_HEADERS.iter().find(|names| headers.contains_key(names[2]));
     let [id, timestamp, signature] = family.ok_or(Distrust::NoSignature)?;
@@ -162,11 +170,16 @@ fn standard(headers: &HeaderMap, body: &[u8], secrets: &[Secret], now: i64) -> R
     Ok(Trusted { signed_id: Some(id.to_owned()) })
 }
 
-/// Returns the key of a secret of Standard Webhooks: the bytes after `whsec_`, in strict base64.
+/// Returns the key of a secret of Standard Webhooks: the bytes after `whsec_`, in strict base64. Returns `None` for any
+/// other text.
 fn standard_key(secret: &Secret) -> Option<Vec<u8>> {
     STANDARD.decode(secret.expose().strip_prefix(STANDARD_PREFIX)?).ok()
 }
 
+/// Checks a request of Stripe: the time and the body are signed together. At most ten signatures are compared.
+///
+/// # Errors
+/// Returns the reason why it is not believed.
 fn stripe(headers: &HeaderMap, body: &[u8], secrets: &[Secret], now: i64) -> Result<Trusted, Distrust> {
     let header = one(headers, "stripe-signature")?;
     let members = || header.split(',').map(|part| part.trim().split_once('=').unwrap_or_default());
@@ -181,6 +194,10 @@ fn stripe(headers: &HeaderMap, body: &[u8], secrets: &[Secret], now: i64) -> Res
     compare(secrets, hmac::HMAC_SHA256, &[timestamp.as_bytes(), b".", body], &given)
 }
 
+/// Checks a request by the options of [`Preset::Hmac`].
+///
+/// # Errors
+/// Returns the reason why it is not believed.
 fn configured(
     options: &Hmac,
     headers: &HeaderMap,
@@ -215,6 +232,7 @@ impl Hmac {
 }
 
 impl Algorithm {
+    /// Returns the HMAC of the hash function.
     fn of_hmac(self) -> hmac::Algorithm {
         match self {
             Self::Sha256 => hmac::HMAC_SHA256,
@@ -224,6 +242,10 @@ impl Algorithm {
 }
 
 /// Returns the only value of a header.
+///
+/// # Errors
+/// Returns `NoSignature` if it is missing, `DuplicateHeader` if it came twice, and `MalformedSignature` if it is no
+/// text.
 fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Distrust> {
     let mut values = headers.get_all(name).iter();
     let value = values.next().ok_or(Distrust::NoSignature)?;
@@ -233,13 +255,17 @@ fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Distrust> {
     value.to_str().map_err(|_| Distrust::MalformedSignature)
 }
 
-/// Checks that a time is a whole number of seconds, in digits alone, and within the tolerance.
+/// Checks that a time is a whole number of seconds, in digits alone, and differs from `now` by at most 300 s.
+///
+/// # Errors
+/// `MalformedTimestamp` or `StaleTimestamp`.
 fn is_fresh(timestamp: &str, now: i64) -> Result<(), Distrust> {
     let is_whole = (1..=12).contains(&timestamp.len()) && timestamp.bytes().all(|byte| byte.is_ascii_digit());
     let at: i64 = timestamp.parse().ok().filter(|_| is_whole).ok_or(Distrust::MalformedTimestamp)?;
     if (now - at).abs() <= TOLERANCE_SECONDS { Ok(()) } else { Err(Distrust::StaleTimestamp) }
 }
 
+/// Compares each signature with that of each secret, whose text is the key, as [`compare_keys`] does.
 fn compare(
     secrets: &[Secret],
     algorithm: hmac::Algorithm,
@@ -250,8 +276,11 @@ fn compare(
     compare_keys(&keys, algorithm, parts, given)
 }
 
-/// Compares each signature with that of each key. All pairs are compared, so that the time tells nothing about which one
-/// was right.
+/// Compares each signature with that of each key over the `parts`. All pairs are compared, so that the time tells
+/// nothing about which one was right. Empty keys are left out.
+///
+/// # Errors
+/// Returns `MalformedSignature` if no signature is given, and `WrongSignature` if none is right.
 fn compare_keys(
     keys: &[Vec<u8>],
     algorithm: hmac::Algorithm,
@@ -273,6 +302,9 @@ fn compare_keys(
 
 /// Compares a text with each of the accepted ones. Their hashes under a key of this call are compared, so that the time
 /// tells nothing, the length neither.
+///
+/// # Errors
+/// Returns `WrongSignature` if it is none of them, or if there are no random bytes for the key.
 fn is_one_of(accepted: impl Iterator<Item = Vec<u8>>, given: &[u8]) -> Result<Trusted, Distrust> {
     let mut key = [0; 32];
     // Without random bytes nothing can be compared in safety.
@@ -286,6 +318,7 @@ fn is_one_of(accepted: impl Iterator<Item = Vec<u8>>, given: &[u8]) -> Result<Tr
     if is_right { Ok(Trusted { signed_id: None }) } else { Err(Distrust::WrongSignature) }
 }
 
+/// Returns the HMAC of the `parts`, one after the other, under `key`.
 fn tag(key: &[u8], algorithm: hmac::Algorithm, parts: &[&[u8]]) -> Vec<u8> {
     let mut context = hmac::Context::with_key(&hmac::Key::new(algorithm, key));
     for part in parts {
@@ -295,6 +328,9 @@ fn tag(key: &[u8], algorithm: hmac::Algorithm, parts: &[&[u8]]) -> Vec<u8> {
 }
 
 /// Returns the bytes of hexadecimal digits in either case.
+///
+/// # Errors
+/// Returns `MalformedSignature` for an odd number of digits and any other character.
 fn hex(text: &str) -> Result<Vec<u8>, Distrust> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let pair = |pair: &[u8]| match pair {

@@ -23,9 +23,13 @@ use crate::{
         scheme::Scheme,
         secrets::Secrets,
         settings::HookSettings,
-        webhook::{Webhook, live_versions},
+        webhook::{Webhook, is_alias, live_versions},
     },
-    store::{Items, hooks::Pointer, triggers::is_tombstone},
+    store::{
+        Items,
+        hooks::{Found, Pointer},
+        triggers::is_tombstone,
+    },
 };
 
 /// The id of the stack's own GitHub webhook, which belongs to no trigger. No hook of a trigger has such an id.
@@ -63,7 +67,7 @@ pub struct Hook {
 }
 
 impl Hook {
-    /// Returns the receiver of its deliveries.
+    /// Returns the receiver of its deliveries: its trigger, or for the stack's own all that are subscribed to GitHub.
     pub fn receiver(&self) -> Receiver<'_> {
         match &self.pointer {
             Some(Pointer { user_id, trigger_id }) => Receiver::Trigger { id: trigger_id, user_id },
@@ -91,25 +95,28 @@ impl Hooks {
         }
     }
 
-    /// Reads a hook: its pointer, then its trigger.
+    /// Reads a hook by its id or its alias: the pointer, then its trigger, with the versions of its secret that are
+    /// live at `now`. What is known by the id of a hook, such as its secret and the deliveries that were seen, is the
+    /// same under both addresses.
     ///
     /// # Errors
-    /// [`ApiError::NotFound`] if there is none, [`ApiError::Gone`] if its trigger was deleted, or that the table does not
-    /// answer.
-    pub async fn hook(&self, id: &str, now: Timestamp) -> Result<Hook, ApiError> {
-        if !is_hook_id(id) {
+    /// Returns [`ApiError::NotFound`] if there is none, [`ApiError::Gone`] if its trigger was deleted or gave up the
+    /// alias, and [`ApiError::Unavailable`] if its settings are not understood or the table does not answer.
+    pub async fn hook(&self, address: &str, now: Timestamp) -> Result<Hook, ApiError> {
+        if !is_hook_id(address) && !is_alias(address) {
             return Err(ApiError::NotFound);
         }
-        let pointer = self.items.hook(id).await.map_err(fault)?.ok_or(ApiError::NotFound)?;
+        let found = self.items.hook(address).await.map_err(fault)?.ok_or(ApiError::NotFound)?;
+        let Found { pointer, is_retired } = found;
         let item = self.items.trigger_of_hook(&pointer).await.map_err(fault)?.ok_or(ApiError::NotFound)?;
         if is_tombstone(&item) {
             return Err(ApiError::Gone);
         }
         let config = item.get("webhookConfig").and_then(Value::as_object).ok_or(ApiError::NotFound)?;
+        let text = |name: &str| config.get(name).and_then(Value::as_str);
         // A pointer that is left over leads nowhere.
-        if config.get("hookId").and_then(Value::as_str) != Some(id) {
-            return Err(ApiError::NotFound);
-        }
+        let id = text("hookId").filter(|id| *id == address || text("alias") == Some(address));
+        let id = id.ok_or(if is_retired { ApiError::Gone } else { ApiError::NotFound })?;
         let webhook = Webhook::read(config).map_err(|_| {
             tracing::error!(triggerId = pointer.trigger_id, "the trigger's webhookConfig is not understood");
             ApiError::Unavailable("the webhook cannot be used as it is set; send again".to_owned())
@@ -118,7 +125,8 @@ impl Hooks {
         Ok(Hook { id: id.to_owned(), pointer: Some(pointer), webhook, versions })
     }
 
-    /// Returns the stack's own GitHub webhook.
+    /// Returns the stack's own GitHub webhook, with its newest secret, no list of addresses and no rate. Nothing is
+    /// read.
     pub fn github_hook(&self) -> Hook {
         let webhook = Webhook { scheme: Scheme::Github, allowed: Vec::new(), rate_per_minute: None };
         Hook { id: GITHUB_HOOK.to_owned(), pointer: None, webhook, versions: vec![None] }
@@ -127,8 +135,8 @@ impl Hooks {
     /// Returns the live secrets of a hook, the present one first.
     ///
     /// # Errors
-    /// If the present one cannot be read. One that is missing is a fault of this side, and it may be on its way: the sender
-    /// must try again. The stack's own webhook does not exist without a secret.
+    /// Returns an error if the present one cannot be read. One that is missing is a fault of this side, and it may be
+    /// on its way: the sender must try again. The stack's own webhook does not exist without a secret.
     pub async fn secrets(&self, hook: &Hook) -> Result<Vec<Secret>, ApiError> {
         let mut secrets = Vec::new();
         for (at, version) in hook.versions.iter().enumerate() {
@@ -151,10 +159,29 @@ impl Hooks {
         Ok(secrets)
     }
 
-    /// Counts a delivery for the hook's rate. Returns the seconds until the next minute if there were too many in this one.
+    /// Returns the secret that the stack's own webhook has by now, if it is another one than `tried`, which did not fit
+    /// a signature. A trigger's item names its secret's versions, which never change, so its hook has no other: `None`.
     ///
     /// # Errors
-    /// If the table does not answer.
+    /// Returns an error if the secret cannot be read, because then nobody knows whether the signature is right, or if
+    /// it was deleted.
+    pub async fn other_secret(&self, hook: &Hook, tried: &[Secret]) -> Result<Option<Secret>, ApiError> {
+        let Some(tried) = tried.first().filter(|_| hook.pointer.is_none()) else { return Ok(None) };
+        self.secrets.other_than(&hook.id, tried).await.map_err(|error| match error {
+            SecretError::NotFound => ApiError::NotFound,
+            error => {
+                tracing::error!(cause = %error, "the stack's GitHub secret cannot be read again");
+                ApiError::Unavailable("the secret cannot be read; send again".to_owned())
+            }
+        })
+    }
+
+    /// Counts a delivery for the hook's rate of the minute of `now`. Returns the seconds until the next minute if there
+    /// were too many in this one, and `None` otherwise. A full minute is remembered by the process, so that further
+    /// deliveries need no write. Without a rate nothing is counted.
+    ///
+    /// # Errors
+    /// Returns an error if the table does not answer.
     pub async fn count(&self, hook: &Hook, now: Timestamp) -> Result<Option<u64>, ApiError> {
         let Some(limit) = hook.webhook.rate_per_minute else { return Ok(None) };
         let minute = now.as_second() - now.as_second().rem_euclid(60);
@@ -175,14 +202,14 @@ impl Hooks {
     }
 }
 
-/// Returns the error for a sender whose delivery met a failure of the table. It says nothing about the table, and the sender
-/// tries again.
+/// Returns the error for a sender whose delivery met a failure of the table. It says nothing about the table, and the
+/// sender tries again.
 pub fn fault(error: StoreError) -> ApiError {
     tracing::error!(cause = %chain(&error), "the table failed");
     ApiError::Unavailable("the table does not answer; send again".to_owned())
 }
 
-/// Returns true if a text can be the id of a hook.
+/// Returns true if a text can be the id of a hook: 16 to 64 ASCII letters, digits and hyphens.
 fn is_hook_id(text: &str) -> bool {
     (16..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }

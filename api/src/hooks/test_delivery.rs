@@ -1,7 +1,7 @@
-//! A test delivery. The manage surface invokes this function with it; this one reads the secret, signs it, and receives it
-//! like any other. So the secret has one reader, and a test shows what a sender would meet.
+//! A test delivery. The manage surface invokes this function with it; this one reads the secret, signs it, and receives
+//! it like any other. So the secret has one reader, and a test shows what a sender would meet.
 
-use agent_trigger::json::surrogate::to_json;
+use agent_trigger::json::surrogate::{shown, to_json};
 use axum::{
     body::Bytes,
     http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE, header::USER_AGENT},
@@ -12,6 +12,8 @@ use serde_json::{Map, Value};
 use crate::{
     error::ApiError,
     hooks::{
+        body::is_json,
+        event::content_type,
         receive::{Delivery, deliver},
         signature::sign,
         state::Hooks,
@@ -19,34 +21,52 @@ use crate::{
     times,
 };
 
-/// The route key of an invocation by the manage surface. API Gateway's own are a method and a path, or `$default`, and no
-/// sender can choose them.
+/// The route key of an invocation by the manage surface. API Gateway's own are a method and a path, or `$default`, and
+/// no sender can choose them.
 pub const TEST_ROUTE_KEY: &str = "agent-trigger test";
 
 /// Marks a request that the manage surface made.
 #[derive(Debug, Clone, Copy)]
 pub struct FromManage;
 
-/// Signs and receives a test delivery, `{id, body}`. The list of addresses is not asked: it has no sender.
+/// Signs and receives a test delivery, `{id, headers, body}`. The list of addresses is not asked: it has no sender. The
+/// headers of the signature and the id replace those that are given. A body that is a text is sent as it is unless the
+/// content type is JSON. Any other is sent as JSON.
 ///
 /// # Errors
-/// As for any delivery.
+/// Returns the errors of any delivery.
 pub async fn receive(hooks: &Hooks, hook_id: &str, request: &Map<String, Value>) -> Result<Response, ApiError> {
     let at = times::now();
     let hook = hooks.hook(hook_id, at).await?;
     let id = request.get("id").and_then(Value::as_str).unwrap_or_default();
-    let body = to_json(request.get("body").unwrap_or(&Value::Null));
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(USER_AGENT, HeaderValue::from_static("agent-trigger test"));
+    let mut headers = given(request.get("headers"));
+    headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+    headers.entry(USER_AGENT).or_insert(HeaderValue::from_static("agent-trigger test"));
+    let body = match request.get("body").unwrap_or(&Value::Null) {
+        // A form or a text is sent as it is.
+        Value::String(text) if !is_json(content_type(&headers)) => shown(text).into_owned(),
+        body => to_json(body),
+    };
     if let Ok(id) = HeaderValue::from_str(id) {
         // Lambda may invoke this function twice with one test.
         headers.insert(HeaderName::from_static("idempotency-key"), id);
     }
     // Without a secret it is refused for that reason, as a sender's delivery is.
     if let Some(secret) = hooks.secrets(&hook).await.unwrap_or_default().first() {
-        headers.extend(sign(&hook.webhook.scheme, secret, id, at.as_second(), body.as_bytes()));
+        for (name, value) in sign(&hook.webhook.scheme, secret, id, at.as_second(), body.as_bytes()) {
+            headers.insert(name, value);
+        }
     }
     let delivery = Delivery { headers, source_ip: None, at, bytes: Some(body.len()), is_test: true };
     deliver(hooks, &hook, &delivery, Bytes::from(body)).await
+}
+
+/// Reads the headers of a test delivery. One that is no header is left out: the manage surface has refused such a one.
+fn given(headers: Option<&Value>) -> HeaderMap {
+    let members = headers.and_then(Value::as_object).into_iter().flatten();
+    let header = |(name, value): (&String, &Value)| {
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        Some((name, HeaderValue::from_str(value.as_str()?).ok()?))
+    };
+    members.filter_map(header).collect()
 }

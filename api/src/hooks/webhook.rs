@@ -1,4 +1,5 @@
-//! A trigger's webhook, as its item says: the scheme, the addresses that may send, the rate, and the secrets that are live.
+//! A trigger's webhook, as its item says: the scheme, the addresses that may send, the rate, and the secrets that are
+//! live.
 
 use std::net::IpAddr;
 
@@ -6,7 +7,10 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::hooks::scheme::Scheme;
+use crate::hooks::{
+    scheme::{Preset, Scheme},
+    state::GITHUB_HOOK,
+};
 
 /// The most entries of a list of addresses.
 const MOST_ADDRESSES: usize = 100;
@@ -16,7 +20,14 @@ const HIGHEST_RATE: u64 = 60_000;
 pub const OWN_MEMBERS: [&str; 5] =
     ["hookId", "secretVersion", "previousSecretVersion", "previousSecretUntil", "secretSetAt"];
 /// The members of `webhookConfig` that every preset has.
-const COMMON_MEMBERS: [&str; 3] = ["preset", "allowedIps", "ratePerMinute"];
+const COMMON_MEMBERS: [&str; 4] = ["preset", "allowedIps", "ratePerMinute", "alias"];
+/// The lengths that an alias may have.
+const ALIAS_LENGTHS: std::ops::RangeInclusive<usize> = 3..=64;
+/// The number of hexadecimal digits of a hook's id.
+const ID_DIGITS: usize = 32;
+/// Names that stand in paths of the hooks surface. The presets' names are kept for webhooks of the stack, like
+/// GitHub's.
+const RESERVED_ALIASES: [&str; 6] = [GITHUB_HOOK, "test", "ping", "hooks", "webhooks", "triggers"];
 
 /// The part of a `webhookConfig` that a client sets.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,10 +41,11 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// Reads a `webhookConfig`.
+    /// Reads a `webhookConfig`: the scheme, `allowedIps`, and `ratePerMinute` from 1 to 60,000. The `alias` is only
+    /// checked. The members that only the API writes are left alone.
     ///
     /// # Errors
-    /// Returns every problem, each with the name of its member.
+    /// Returns every problem, each with the name of its member, unknown members among them.
     pub fn read(config: &Map<String, Value>) -> Result<Self, Vec<(String, String)>> {
         let mut problems = Vec::new();
         let scheme = Scheme::read(config, &mut problems);
@@ -49,6 +61,12 @@ impl Webhook {
                 rate
             }
         };
+        let problem = match config.get("alias") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(alias)) => problem_of_alias(alias),
+            Some(_) => Some("must be a string".to_owned()),
+        };
+        problems.extend(problem.map(|problem| ("alias".to_owned(), problem)));
         for name in config.keys().filter(|name| !is_member(name)) {
             problems.push((name.clone(), "is no member of webhookConfig".to_owned()));
         }
@@ -66,6 +84,34 @@ impl Webhook {
         // An unknown address is none of the list.
         address.is_some_and(|address| self.allowed.iter().any(|net| net.contains(&address.to_canonical())))
     }
+}
+
+/// Returns true if a text can be the alias of a webhook.
+pub fn is_alias(text: &str) -> bool {
+    problem_of_alias(text).is_none()
+}
+
+/// Returns the words for what is wrong with an alias, or `None` if nothing is: its length, its characters, or that it
+/// is reserved. One that looks like a hook's id could be taken for one.
+fn problem_of_alias(alias: &str) -> Option<String> {
+    let is_lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_inner = |byte: u8| is_lower(byte) || byte == b'-' || byte == b'_';
+    let is_name = ALIAS_LENGTHS.contains(&alias.len())
+        && alias.bytes().all(is_inner)
+        && [alias.bytes().next(), alias.bytes().last()].into_iter().flatten().all(is_lower);
+    if !is_name {
+        let (least, most) = (ALIAS_LENGTHS.start(), ALIAS_LENGTHS.end());
+        return Some(format!(
+            "must have {least} to {most} lower-case letters, digits, hyphens and underscores, and begin and end with a letter \
+             or a digit"
+        ));
+    }
+    let is_reserved = RESERVED_ALIASES.contains(&alias) || alias.parse::<Preset>().is_ok();
+    if is_reserved {
+        return Some("is reserved".to_owned());
+    }
+    let is_id = alias.len() == ID_DIGITS && alias.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_id.then(|| "must not look like the id of a webhook".to_owned())
 }
 
 /// Returns the versions of the secret that are live at `now`: the present one, and the one before it in its grace time.
@@ -89,13 +135,15 @@ fn canonical(net: IpNet) -> IpNet {
     }
 }
 
+/// Returns true if `webhookConfig` may have a member of this name, with any preset.
 fn is_member(name: &str) -> bool {
     let of_preset = |preset: &crate::hooks::scheme::Preset| preset.options().iter().any(|(known, _)| *known == name);
     let presets = <crate::hooks::scheme::Preset as strum::VariantArray>::VARIANTS;
     COMMON_MEMBERS.contains(&name) || OWN_MEMBERS.contains(&name) || presets.iter().any(of_preset)
 }
 
-/// Reads a list of addresses and networks.
+/// Reads a list of at most 100 addresses and networks. An entry with a problem is left out. Without a list, and with
+/// another value, which is a problem, it is empty.
 fn allowed(value: Option<&Value>, problems: &mut Vec<(String, String)>) -> Vec<IpNet> {
     let none = Vec::new();
     let listed = match value {
@@ -146,6 +194,43 @@ mod tests {
         names.sort();
         assert_eq!(found, names);
         assert_eq!(read(json!({"allowedIps": "192.0.2.1"})), Err(vec!["allowedIps".to_owned()]));
+    }
+
+    #[test]
+    fn an_alias_is_a_short_name_that_nothing_else_has() {
+        let longest = "a".repeat(64);
+        for alias in ["new-issues", "a_1", "123", longest.as_str(), "0123456789abcdef0123456789abcdeg"] {
+            assert!(read(json!({"alias": alias})).is_ok(), "{alias}");
+        }
+        let (too_long, id) = ("a".repeat(65), "0123456789abcdef".repeat(2));
+        for alias in [
+            "",
+            "ab",
+            &too_long,
+            &id,
+            "New",
+            "a b",
+            "a/b",
+            "a.b",
+            "a%62",
+            "-ab",
+            "ab-",
+            "_ab",
+            "ab_",
+            "ab\n",
+            "a\u{0}b",
+            "stra\u{df}e",
+            "\u{430}bc",
+            "github",
+            "slack",
+            "standard",
+            "test",
+            "hooks",
+        ] {
+            assert_eq!(read(json!({"alias": alias})), Err(vec!["alias".to_owned()]), "{alias:?}");
+        }
+        assert_eq!(read(json!({"alias": 7})), Err(vec!["alias".to_owned()]));
+        assert!(read(json!({"alias": null})).is_ok());
     }
 
     #[test]

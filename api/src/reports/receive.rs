@@ -1,20 +1,14 @@
-//! The one route of the surface. The checks that cost nothing come first: the size, the form of the token, the form of the
-//! report. Then the row is read, the token is compared, and only for its own token is anything written: a refused write is
-//! billed as one that succeeds, and would be a lever for strangers.
+//! The one route of the surface. The checks that cost nothing come first: the size, the form of the token, the form of
+//! the report. Then the row is read, the token is compared, and only for its own token is anything written: a refused
+//! write is billed as one that succeeds, and would be a lever for strangers.
 
 use std::{sync::Arc, time::Duration};
 
 use agent_trigger::{
-    domain::{
-        execution::Row,
-        look::{Look, Purpose},
-        report::{AgentReport, ReportAnswer},
-        run_state::RunState,
-    },
+    domain::{agent_report::AgentReport, report::ReportAnswer, run_state::RunState},
     json::surrogate::to_json,
     lifecycle::{
         close::CloseLimits,
-        looks::Looks,
         report::{AppliedReport, apply_report},
     },
     store::error::StoreError,
@@ -54,39 +48,34 @@ pub fn routes(reports: Arc<Reports>) -> Router {
         .with_state(reports)
 }
 
+/// `POST /reports`: applies an agent's report to its execution, and answers. An end is counted in the metrics by a
+/// later look of the run function. After 9 s it is answered with 503.
+///
+/// # Errors
+/// Returns 401 without a token that could be one and for a wrong one, 413 for a body that is too large, 400 for one
+/// that is no report, and the error of the table.
 async fn receive(State(reports): State<Arc<Reports>>, request: Request) -> Result<Response, ApiError> {
     let token = bearer(request.headers()).ok_or(ApiError::Unauthenticated)?.to_owned();
     let body = body(request).await?;
-    let text =
-        std::str::from_utf8(&body).map_err(|_| ApiError::InvalidArgument("the body must be UTF-8".to_owned()))?;
-    let report = AgentReport::read(text).map_err(|error| ApiError::InvalidArgument(error.to_string()))?;
+    // A character that was cut in two within an output must not cost a run its end.
+    let text = String::from_utf8_lossy(&body);
+    let report = AgentReport::read(&text).map_err(|error| ApiError::InvalidArgument(error.to_string()))?;
     let state = RunState::default();
     let limits = CloseLimits { until: Instant::now() + CLOSE_LIMIT, state: &state };
     let applying = apply_report(&reports.store, &reports.looks, &token, &report, limits);
     let applied = timeout(LIMIT, applying).await.unwrap_or(Err(StoreError::OutOfTime))?;
-    if let Some((_, row)) = &applied.ended {
-        count(&reports.looks, &report, row).await;
+    if applied.uncounted.is_some() {
+        // This surface has none of the function's metrics.
+        tracing::warn!("the end of a run is not counted");
     }
     answer(&report, &applied)
 }
 
-/// Lets the run function count an end in its metrics, which this surface does not have. The report is not held up by it: a
-/// failure is logged only.
-async fn count(looks: &impl Looks, report: &AgentReport, row: &Row) {
-    let Some(report_key) = row.report_key.clone() else { return };
-    let look = Look {
-        trigger_id: report.trigger_id.to_string(),
-        execution_id: report.execution_id.to_string(),
-        report_key,
-        purpose: Purpose::Count,
-        tries: 0,
-    };
-    if let Err(error) = looks.send(&look, Duration::ZERO).await {
-        tracing::warn!(error = %error, "the end of a run is not counted");
-    }
-}
-
-/// Returns the response to a report. Its ids are logged if its token was right: a stranger must not fill the log.
+/// Returns the response to a report that was applied. Its ids are logged if its token was right: a stranger must not
+/// fill the log.
+///
+/// # Errors
+/// Returns `Unauthenticated` if the token or the execution is unknown.
 fn answer(report: &AgentReport, applied: &AppliedReport) -> Result<Response, ApiError> {
     if applied.answer == ReportAnswer::Unknown {
         return Err(ApiError::Unauthenticated);
@@ -104,6 +93,9 @@ fn answer(report: &AgentReport, applied: &AppliedReport) -> Result<Response, Api
 }
 
 /// Reads the body. One that is announced as too large is not read at all.
+///
+/// # Errors
+/// Returns `TooLarge` if it has more than [`LARGEST_BODY`] bytes or cannot be read.
 async fn body(request: Request) -> Result<Vec<u8>, ApiError> {
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length: u64| length > LARGEST_BODY as u64) {
@@ -113,7 +105,7 @@ async fn body(request: Request) -> Result<Vec<u8>, ApiError> {
     if body.len() > LARGEST_BODY { Err(ApiError::TooLarge) } else { Ok(body.into()) }
 }
 
-/// Returns the token of a request, or `None` if it has none that could be one.
+/// Returns the token of a request, or `None` if it has no bearer token of 32 to 256 bytes.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     let token = token.trim();

@@ -1,4 +1,5 @@
-//! The settings of the reports surface. They are read once from the environment, and every problem is reported together.
+//! The settings of the reports surface. They are read once from the environment, and every problem is reported
+//! together.
 
 use crate::settings::{Reader, SettingsError};
 
@@ -21,7 +22,7 @@ impl ReportSettings {
     /// Reads the settings from the process's environment.
     ///
     /// # Errors
-    /// Names every variable that is missing or malformed.
+    /// The error names every variable that is missing or malformed.
     pub fn from_env() -> Result<Self, SettingsError> {
         Self::from_lookup(|name| std::env::var(name).ok())
     }
@@ -29,7 +30,7 @@ impl ReportSettings {
     /// Reads settings through `lookup`. An empty value counts as unset.
     ///
     /// # Errors
-    /// Names every variable that is missing or malformed.
+    /// The error names every variable that is missing or malformed.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let mut reader = Reader { lookup, problems: Vec::new() };
         let settings = Self {

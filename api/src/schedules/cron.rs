@@ -46,7 +46,7 @@ impl Cron {
     /// Reads the six fields. Case and further blanks do not matter.
     ///
     /// # Errors
-    /// Says which field is wrong, and how.
+    /// The error says which field is wrong, and how.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ").to_ascii_uppercase();
         let fields: Vec<&str> = text.split(' ').filter(|field| !field.is_empty()).collect();
@@ -67,6 +67,7 @@ impl Cron {
     }
 }
 
+/// Reads the two day fields, one of which must be `?`. An error says what is wrong.
 fn days(day_of_month: &str, day_of_week: &str) -> Result<Days, String> {
     match (day_of_month, day_of_week) {
         ("?", "?") => Err("only one of day-of-month and day-of-week can be ?".to_owned()),
@@ -76,6 +77,7 @@ fn days(day_of_month: &str, day_of_week: &str) -> Result<Days, String> {
     }
 }
 
+/// Reads the field of the day of the month, with `L` and `W`. An error says what is wrong.
 fn of_month(text: &str) -> Result<Days, String> {
     if text == "L" {
         return Ok(Days::LastOfMonth);
@@ -86,6 +88,7 @@ fn of_month(text: &str) -> Result<Days, String> {
     }
 }
 
+/// Reads the field of the day of the week, with `L` and `#`. `L` alone is Saturday. An error says what is wrong.
 fn of_week(text: &str) -> Result<Days, String> {
     if text == "L" {
         // The last day of the week, which is Saturday.
@@ -103,7 +106,7 @@ fn of_week(text: &str) -> Result<Days, String> {
     }
 }
 
-/// Reads the one value that may stand with `L`, `W` or `#`.
+/// Reads the one value that may stand with the `mark` `L`, `W` or `#`. A list, a range, a step, `*` or `?` is an error.
 fn alone(kind: Kind, text: &str, mark: &str) -> Result<u16, String> {
     if text.contains([',', '-', '/', '*', '?']) {
         return Err(format!("with {mark} the {} is one day, not {text:?}", kind.name));

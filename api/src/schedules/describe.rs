@@ -27,7 +27,7 @@ const NTH: [&str; 5] = ["first", "second", "third", "fourth", "fifth"];
 const MOST_TIMES: usize = 6;
 
 impl Schedule {
-    /// Returns the schedule in words.
+    /// Returns the schedule in words, such as `At 09:00, on Monday to Friday (Europe/Berlin)`. A rate has no zone.
     pub fn describe(&self) -> String {
         let when = match &self.expression {
             Expression::Cron(cron) => describe_cron(cron),
@@ -46,6 +46,7 @@ impl Schedule {
     }
 }
 
+/// Returns a cron expression in words: the time, the days, and the months and years unless they are all allowed.
 fn describe_cron(cron: &Cron) -> String {
     let days = days(&cron.days);
     // "Every 5 minutes, every day" says nothing more than "Every 5 minutes".
@@ -61,6 +62,8 @@ fn describe_cron(cron: &Cron) -> String {
     words
 }
 
+/// Returns the minutes and hours of a cron expression in words: an interval if they are even, up to six single times,
+/// or otherwise the minutes within the hours.
 fn time(cron: &Cron) -> String {
     let (minutes, hours) = (&cron.minutes, &cron.hours);
     let (all_minutes, all_hours) = (minutes.is_all(MINUTE), hours.is_all(HOUR));
@@ -94,6 +97,7 @@ fn time(cron: &Cron) -> String {
     }
 }
 
+/// Returns the days of a cron expression in words.
 fn days(days: &Days) -> String {
     match days {
         Days::OfMonth(values) if values.is_all(DAY_OF_MONTH) => "every day".to_owned(),
@@ -119,6 +123,7 @@ fn step(values: &Values, first: u16, cycle: u16) -> Option<u16> {
     (start == first && is_even && values.last().is_some_and(|last| last + step == cycle)).then_some(step)
 }
 
+/// Returns the name of a number, which counts from 1, or an empty text if there is none.
 fn name(names: &[&str], number: u16) -> String {
     names.get(usize::from(number).wrapping_sub(1)).copied().unwrap_or_default().to_owned()
 }
@@ -140,6 +145,7 @@ fn listed(values: &Values, word: impl Fn(u16) -> String) -> String {
     joined(&words.collect::<Vec<_>>())
 }
 
+/// Joins words by commas, the last one by `and`.
 fn joined(words: &[String]) -> String {
     match words {
         [] => String::new(),

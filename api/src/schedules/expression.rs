@@ -25,10 +25,11 @@ pub enum Expression {
 }
 
 impl Expression {
-    /// Reads an expression.
+    /// Reads an expression: `cron(…)`, `rate(…)` or `at(…)`, of at most 256 characters. `rate` without parentheses, and
+    /// five or six bare fields of cron, are read too.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// The error says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if text.chars().count() > LONGEST {
@@ -55,7 +56,7 @@ impl Expression {
         }
     }
 
-    /// Returns the expression as Scheduler gets it.
+    /// Returns the expression as Scheduler gets it: `cron(…)` of six fields, `rate(…)` or `at(…)`.
     pub fn canonical(&self) -> String {
         match self {
             Self::Cron(cron) => format!("cron({})", cron.text),
@@ -65,11 +66,12 @@ impl Expression {
     }
 }
 
-/// Returns the text in the parentheses after `name`.
+/// Returns the text in the parentheses after `name`, or `None` if the text does not have this form.
 fn inside<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')')
 }
 
+/// Reads the fields of a cron expression. Five are translated from Unix's dialect. An error says what is wrong.
 fn cron(fields: &str) -> Result<Expression, String> {
     let count = fields.split_whitespace().count();
     let cron = match fields.split_whitespace().collect::<Vec<_>>()[..] {
@@ -80,6 +82,8 @@ fn cron(fields: &str) -> Result<Expression, String> {
     Ok(Expression::Cron(Box::new(cron)))
 }
 
+/// Reads the value and the unit of a rate: a positive whole number of minutes, hours or days. Anything else is an
+/// error.
 fn rate(text: &str) -> Result<Expression, String> {
     let problem = || "must be rate(value unit) with a positive whole number of minutes, hours or days".to_owned();
     let mut parts = text.split_whitespace();

@@ -63,7 +63,7 @@ impl Kind {
     /// Reads one value: a number, or a name in any case.
     ///
     /// # Errors
-    /// Says what the value must be.
+    /// The error says what the value must be.
     pub fn value(self, text: &str) -> Result<u16, String> {
         let named = self.names.iter().position(|name| name.eq_ignore_ascii_case(text));
         if let Some(index) = named.and_then(|index| u16::try_from(index).ok()) {
@@ -84,7 +84,7 @@ impl Kind {
     /// hours of a night.
     ///
     /// # Errors
-    /// Names the part that is wrong.
+    /// The error names the part that is wrong.
     pub fn values(self, text: &str) -> Result<Values, String> {
         let mut allowed = vec![false; usize::from(self.last) + 1];
         for part in text.split(',') {
@@ -94,6 +94,8 @@ impl Kind {
         Ok(Values(values.collect()))
     }
 
+    /// Marks the values that one part of a list allows: `*`, a value or a range, each perhaps with a step. A value with
+    /// a step goes on to the end. An error says what is wrong.
     fn mark(self, part: &str, allowed: &mut [bool]) -> Result<(), String> {
         let (range, step) = match part.split_once('/') {
             Some(_) if !self.has_steps => return Err(format!("the {} knows no steps (/), in {part:?}", self.name)),
@@ -121,6 +123,7 @@ impl Kind {
         Ok(())
     }
 
+    /// Reads a step: a number from 1 to the number of the field's values. Anything else is an error.
     fn step(self, text: &str) -> Result<u16, String> {
         let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let most = self.last - self.first + 1;

@@ -36,7 +36,8 @@ impl Schedule {
         NextRuns { schedule: self, after: earliest.map_or(after, |earliest| after.max(earliest)), anchor }
     }
 
-    /// Returns the shortest time between two of the next `most` runs, or `None` if there are fewer than two.
+    /// Returns the shortest time between two of the next `most` runs after `now`, or `None` if there are fewer than
+    /// two. For a rate it is the interval.
     pub fn shortest_gap(&self, now: Timestamp, most: usize) -> Option<SignedDuration> {
         if let Expression::Rate { seconds, .. } = &self.expression {
             return Some(SignedDuration::from_secs(*seconds));
@@ -49,6 +50,7 @@ impl Schedule {
 impl Iterator for NextRuns<'_> {
     type Item = Timestamp;
 
+    /// Returns the next time, or `None` if the schedule fires no more or has ended.
     fn next(&mut self) -> Option<Timestamp> {
         let Schedule { expression, zone, end, .. } = self.schedule;
         let next = match expression {
@@ -74,6 +76,8 @@ pub fn instant(zone: &TimeZone, civil: DateTime) -> Option<Timestamp> {
     }
 }
 
+/// Returns the first time of a rate after `after`: `anchor`, or a whole number of intervals later. Returns `None`
+/// beyond the calendar.
 fn next_rate(anchor: Timestamp, seconds: i64, after: Timestamp) -> Option<Timestamp> {
     if after < anchor {
         return Some(anchor);
@@ -82,6 +86,8 @@ fn next_rate(anchor: Timestamp, seconds: i64, after: Timestamp) -> Option<Timest
     anchor.checked_add(SignedDuration::from_secs(seconds.checked_mul(passed.checked_add(1)?)?)).ok()
 }
 
+/// Returns the first time after `after` at which a cron expression fires by the zone's clocks, or `None` if it fires no
+/// more. Times that the clocks leave out are passed over.
 fn next_cron(cron: &Cron, zone: &TimeZone, after: Timestamp) -> Option<Timestamp> {
     // The civil time of `after` is a lower bound: within a fold the times that come twice were fired before.
     let from = zone.to_datetime(after);
@@ -95,8 +101,8 @@ fn next_cron(cron: &Cron, zone: &TimeZone, after: Timestamp) -> Option<Timestamp
     }
 }
 
-/// Returns the first civil time that is at least `from` and fits the expression. Returns `None` if the
-/// years of the expression end before.
+/// Returns the first civil time that is at least `from` and fits the expression. Returns `None` if the years of the
+/// expression end before.
 fn next_civil(cron: &Cron, from: DateTime) -> Option<DateTime> {
     let mut day = from.date();
     let mut earliest = (from.hour(), from.minute());
@@ -113,7 +119,7 @@ fn next_civil(cron: &Cron, from: DateTime) -> Option<DateTime> {
     }
 }
 
-/// Returns the first time of a day that is at least `earliest`, an hour and a minute.
+/// Returns the first time of a day that is at least `earliest`, an hour and a minute, or `None` if none is left on it.
 fn next_time(cron: &Cron, earliest: (i8, i8)) -> Option<(i8, i8)> {
     let (hour, minute) = (u16::try_from(earliest.0).ok()?, u16::try_from(earliest.1).ok()?);
     let small = |hour: u16, minute: u16| Some((i8::try_from(hour).ok()?, i8::try_from(minute).ok()?));
@@ -125,8 +131,8 @@ fn next_time(cron: &Cron, earliest: (i8, i8)) -> Option<(i8, i8)> {
     small(cron.hours.at_least(hour + 1)?, cron.minutes.at_least(0)?)
 }
 
-/// Returns the first day that is at least `from` and fits. Some expressions never fire (`0 0 30 2 ? *`), and the years end
-/// the search: Scheduler knows those up to 2199.
+/// Returns the first day that is at least `from` and fits, or `None` if there is none. Some expressions never fire (`0
+/// 0 30 2 ? *`), and the years end the search: Scheduler knows those up to 2199.
 fn next_day(cron: &Cron, from: Date) -> Option<Date> {
     let mut day = from;
     loop {

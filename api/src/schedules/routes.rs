@@ -28,10 +28,11 @@ const DEFAULT_RUNS: usize = 5;
 /// The same for the runs of all triggers.
 const DEFAULT_UPCOMING: usize = 20;
 
-/// `GET /triggers/{id}/next-runs`: `limit`.
+/// `GET /triggers/{id}/next-runs`: answers with the schedule of a trigger as [`preview_of`] shows it, with its next
+/// `limit` runs, 5 by default. A trigger that is switched off has them too, and `enabled` says so.
 ///
 /// # Errors
-/// If there is no such trigger, or it has no schedule.
+/// Returns an error if there is no such trigger, it has no schedule, or `limit` is wrong.
 pub async fn next_runs(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -50,10 +51,11 @@ pub async fn next_runs(
     Ok(Reply::ok(shown))
 }
 
-/// `POST /schedules/preview`: `{expression, timezone?, startDate?, endDate?, flexibleTimeWindowMinutes?, limit?}`.
+/// `POST /schedules/preview`: answers with a schedule that is being written as [`preview_of`] shows it. The body is
+/// `{expression, timezone?, startDate?, endDate?, flexibleTimeWindowMinutes?, limit?}`. Nothing is written.
 ///
 /// # Errors
-/// Names every problem of the schedule.
+/// The error names every problem of the schedule, or the first reason why it is not allowed.
 pub async fn preview(State(api): State<Arc<Api>>, JsonObject(body): JsonObject) -> Result<Reply, ApiError> {
     let limit = match body.get("limit") {
         None | Some(Value::Null) => DEFAULT_RUNS,
@@ -68,10 +70,11 @@ pub async fn preview(State(api): State<Arc<Api>>, JsonObject(body): JsonObject) 
     Ok(Reply::ok(preview_of(&schedule, now, now, limit)))
 }
 
-/// `GET /upcoming-runs`: the next runs of all of a user's triggers, by their times: `limit`.
+/// `GET /upcoming-runs`: answers with the next `limit` runs, 20 by default, of all of a user's triggers together, the
+/// earliest first. Triggers whose schedule status is not `ok` are left out.
 ///
 /// # Errors
-/// If the table does not answer.
+/// Returns an error if `limit` is wrong, or the table does not answer.
 pub async fn upcoming(State(api): State<Arc<Api>>, caller: Caller, params: Params) -> Result<Reply, ApiError> {
     let limit = page::limit(params.get("limit"), DEFAULT_UPCOMING)?;
     let now = times::now();
@@ -104,7 +107,8 @@ fn earliest(mut coming: Vec<NextRuns<'_>>, limit: usize) -> Vec<(Timestamp, usiz
     found
 }
 
-/// Returns a schedule as answers show it: in words, as Scheduler gets it, and its next runs in UTC and in its zone.
+/// Returns a schedule as answers show it: in words, as Scheduler gets it, and its next `limit` runs after `now` in UTC
+/// and in its zone. A note says that a rate counts from `saved`, or that the clocks change between the runs.
 pub fn preview_of(schedule: &Schedule, now: Timestamp, saved: Timestamp, limit: usize) -> Value {
     let runs: Vec<Timestamp> = schedule.runs_after(now, saved).take(limit).collect();
     let shown: Vec<Value> = runs
@@ -129,11 +133,12 @@ pub fn preview_of(schedule: &Schedule, now: Timestamp, saved: Timestamp, limit: 
         "description": schedule.describe(), "nextRuns": shown, "notes": notes})
 }
 
+/// Returns the offset of the schedule's zone at this time.
 fn offset(schedule: &Schedule, at: Timestamp) -> jiff::tz::Offset {
     schedule.zone.to_offset(at)
 }
 
-/// Returns a note on a run whose time comes twice on that day.
+/// Returns a note on a run whose time comes twice on that day, or `None` for any other.
 fn note(run: &Zoned) -> Option<&'static str> {
     let ambiguous = run.time_zone().to_ambiguous_timestamp(run.datetime());
     let is_repeated = matches!(ambiguous.offset(), jiff::tz::AmbiguousOffset::Fold { .. });

@@ -34,7 +34,7 @@ impl Schedule {
     /// Reads a `scheduleConfig`. Members that it does not know are ignored.
     ///
     /// # Errors
-    /// Names every problem.
+    /// The error names every problem.
     pub fn read(config: &Map<String, Value>) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut keep = |name: &'static str, problem: String| {
@@ -94,7 +94,7 @@ impl Schedule {
     /// `least_minutes`.
     ///
     /// # Errors
-    /// Says which of them is not so.
+    /// The error says which of them is not so.
     pub fn check(&self, now: Timestamp, least_minutes: u32) -> Result<(), Problem> {
         if let Some(end) = self.end
             && end <= now
@@ -119,7 +119,8 @@ impl Schedule {
     }
 }
 
-/// Finds a zone by its IANA name.
+/// Finds a zone by its IANA name, and returns it with the name as the database spells it. An error says that there is
+/// none.
 fn zone_of(name: &str) -> Result<(TimeZone, String), String> {
     // jiff knows POSIX strings and files too, and those Scheduler does not.
     let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "/_+-".contains(c));

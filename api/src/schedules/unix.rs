@@ -12,10 +12,10 @@ const UNIX_WEEKDAY: Kind = Kind {
     has_steps: true,
 };
 
-/// Returns the six fields that fire when the five do.
+/// Returns the six fields that fire when the five of Unix do. The weekdays count from 1 then, and the year is `*`.
 ///
 /// # Errors
-/// Says which field is wrong, or that Scheduler has no expression for it.
+/// The error says which field is wrong, or that Scheduler has no expression for it.
 pub fn translate(fields: [&str; 5]) -> Result<String, String> {
     let [minute, hour, day_of_month, month, day_of_week] = fields;
     for (kind, text) in [(MINUTE, minute), (HOUR, hour), (DAY_OF_MONTH, day_of_month), (MONTH, month)] {

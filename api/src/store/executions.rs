@@ -1,5 +1,5 @@
-//! Executions: `PK=TRIGGER#{triggerId}`, `SK=EXECUTION#{executionId}`, and the inputs beside them. An id is a UUIDv7 of the
-//! fire's time, so a filter by time is one of keys.
+//! Executions: `PK=TRIGGER#{triggerId}`, `SK=EXECUTION#{executionId}`, and the inputs beside them. An id is a UUIDv7 of
+//! the fire's time, so a filter by time is one of keys.
 
 use agent_trigger::{
     json::lenient,
@@ -19,8 +19,8 @@ use crate::store::{
 
 /// The number of rows after which a request for a list reads no further batch, however few of them it wants.
 const MOST_READ: usize = 1_000;
-/// The least number of rows in the first batch that is searched for statuses. What DynamoDB looks at is paid for, so a list of
-/// frequent statuses must not read everything; a second batch then takes all that is left.
+/// The least number of rows in the first batch that is searched for statuses. What DynamoDB looks at is paid for, so a
+/// list of frequent statuses must not read everything; a second batch then takes all that is left.
 const LEAST_SEARCHED: usize = 100;
 
 const PREFIX: &str = "EXECUTION#";
@@ -129,7 +129,8 @@ impl Items {
         Ok(row.filter(|row| row.get(USER_ID).is_none_or(|user| user == user_id)))
     }
 
-    /// Reads the kept input of an execution. The caller must check its user.
+    /// Reads the kept input of an execution, or `None` if none is kept or it is no JSON. The caller must check its
+    /// user.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
@@ -139,7 +140,7 @@ impl Items {
         Ok(item.and_then(|item| lenient::parse(item.get("detail")?.as_str()?).ok()))
     }
 
-    /// Requests the end of an execution that runs or may run again. Any other is refused.
+    /// Requests the end of an execution that runs or may run again. Any other is refused, and its row is in the result.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -153,11 +154,12 @@ impl Items {
     }
 }
 
-/// Returns the id of an execution's row.
+/// Returns the id of an execution's row, which is the end of its sort key.
 pub fn id_of(row: &Map<String, Value>) -> &str {
     without_prefix(key_text(row, "SK"))
 }
 
+/// Returns the id in a sort key of executions.
 fn without_prefix(key: &str) -> &str {
     key.trim_start_matches(PREFIX)
 }

@@ -1,5 +1,6 @@
-//! The items of webhooks, all of them below `PK=HOOK#{hookId}`: the pointer to the trigger (`HOOK`), the deliveries that
-//! were seen (`SEEN#{hash}`), the receipts (`DELIVERY#{id}`) and the counts of a minute (`RATE#{minute}`).
+//! The items of webhooks, all of them below `PK=HOOK#{hookId}`: the pointer to the trigger (`HOOK`), the deliveries
+//! that were seen (`SEEN#{hash}`), the receipts (`DELIVERY#{id}`) and the counts of a minute (`RATE#{minute}`). An
+//! alias has a pointer alone (`aliases`).
 
 use std::collections::HashMap;
 
@@ -7,6 +8,7 @@ use agent_trigger::{
     error_chain::chain,
     store::{
         error::StoreError,
+        execution_item::TTL,
         item::Key,
         table::{ConditionalWrite, Table, Written},
     },
@@ -45,6 +47,15 @@ pub struct Pointer {
     pub trigger_id: String,
 }
 
+/// What an address leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The trigger that it leads to, or led to.
+    pub pointer: Pointer,
+    /// True if the address was given up.
+    pub is_retired: bool,
+}
+
 /// The receipt of a delivery. It holds no body and no header.
 #[derive(Debug, Clone)]
 pub struct Receipt {
@@ -72,21 +83,31 @@ pub struct Receipt {
     pub count: Option<u64>,
 }
 
+/// Returns the key of an item of a hook: `HOOK#hook` and `sk`.
 fn hook_key(hook_id: &str, sk: String) -> Key {
     (format!("HOOK#{hook_id}"), sk)
 }
 
+/// Returns the key of the pointer of an address, the id of a hook or an alias: `HOOK#address`, `HOOK`.
+pub(super) fn pointer_key(address: &str) -> Key {
+    hook_key(address, "HOOK".to_owned())
+}
+
+/// Reads a pointer, or returns `None` if its user or its trigger is missing.
+pub(super) fn pointer_of(item: &Map<String, Value>) -> Option<Pointer> {
+    let text = |name: &str| item.get(name)?.as_str().map(str::to_owned);
+    Some(Pointer { user_id: text("userId")?, trigger_id: text("triggerId")? })
+}
+
 impl Items {
-    /// Reads the pointer of a hook.
+    /// Reads the pointer of an address, the id of a hook or an alias. Returns `None` if there is none or it is not
+    /// understood.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
-    pub async fn hook(&self, hook_id: &str) -> Result<Option<Pointer>, StoreError> {
-        let item = self.item(hook_key(hook_id, "HOOK".to_owned())).await?;
-        Ok(item.and_then(|item| {
-            let text = |name: &str| item.get(name)?.as_str().map(str::to_owned);
-            Some(Pointer { user_id: text("userId")?, trigger_id: text("triggerId")? })
-        }))
+    pub async fn hook(&self, address: &str) -> Result<Option<Found>, StoreError> {
+        let item = self.item(pointer_key(address)).await?;
+        Ok(item.and_then(|item| Some(Found { pointer: pointer_of(&item)?, is_retired: item.contains_key(TTL) })))
     }
 
     /// Reads what the hook function may know of a trigger, or of its tombstone: [`TRIGGER_ATTRIBUTES`].
@@ -126,7 +147,7 @@ impl Items {
         changes = changes.remove("ttl");
         let (pk, name) = (changes.name("PK"), changes.name("triggerId"));
         let condition = format!("attribute_not_exists({pk}) OR {name} = {}", changes.value(&json!(trigger_id)));
-        self.update(hook_key(hook_id, "HOOK".to_owned()), changes, &condition).await
+        self.update(pointer_key(hook_id), changes, &condition).await
     }
 
     /// Lets a hook end at `ttl`, in seconds since 1970. It points to its trigger's tombstone until then.
@@ -136,11 +157,11 @@ impl Items {
     pub async fn retire_hook(&self, hook_id: &str, ttl: i64) -> Result<Write, StoreError> {
         let mut changes = Changes::default().set("ttl", &json!(ttl));
         let condition = format!("attribute_exists({})", changes.name("PK"));
-        self.update(hook_key(hook_id, "HOOK".to_owned()), changes, &condition).await
+        self.update(pointer_key(hook_id), changes, &condition).await
     }
 
-    /// Remembers a delivery by the hash of its key. Returns `None` if it is new, or otherwise the identity that was chosen
-    /// when it first came.
+    /// Remembers a delivery by the hash of its key. Returns `None` if it is new, or otherwise the identity that was
+    /// chosen when it first came.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. It may be remembered all the same.
@@ -171,7 +192,8 @@ impl Items {
         Ok(Some(known).filter(|known| known.id != identity.id))
     }
 
-    /// Stores a receipt, unless it is stored already.
+    /// Stores a receipt, unless there is one of its id: that one stays. It is kept for eight days. Members that are not
+    /// known are left out.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -206,7 +228,7 @@ impl Items {
         })
     }
 
-    /// Notes that the event `id` was dispatched.
+    /// Notes in its receipt that the event `id` was dispatched. Without a receipt nothing is written.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -217,8 +239,8 @@ impl Items {
         self.update(key, changes, &condition).await.map(|_| ())
     }
 
-    /// Counts a delivery of the minute that begins at `minute`, in seconds since 1970. Returns false if there were `limit`
-    /// already.
+    /// Counts a delivery of the minute that begins at `minute`, in seconds since 1970. Returns false if there were
+    /// `limit` already.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. The delivery may be counted all the same.
@@ -230,7 +252,7 @@ impl Items {
         Ok(matches!(write, Write::Done(_)))
     }
 
-    /// Reads the newest receipts of a hook, newest first.
+    /// Reads the newest `limit` receipts of a hook, newest first. Those whose ttl has passed are left out.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
@@ -243,7 +265,7 @@ impl Items {
     }
 }
 
-/// Returns the id of a receipt.
+/// Returns the id of a receipt, which is the end of its sort key.
 pub fn receipt_id(receipt: &Map<String, Value>) -> &str {
     key_text(receipt, "SK").trim_start_matches("DELIVERY#")
 }

@@ -1,6 +1,7 @@
 //! The table as the control plane uses it: trigger items, executions and their inputs. Keys and conditions are those of
 //! the function. The results are JSON. No other folder of this package names DynamoDB's types.
 
+pub mod aliases;
 pub mod executions;
 pub mod hooks;
 mod query;
@@ -25,8 +26,8 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
 
-/// The table. Its client is created for the first request that reads it: whoever opens the page asks for its files at first, each
-/// perhaps of another process, and the client would be a fourteenth of the start (docs/performance.md).
+/// The table. Its client is created for the first request that reads it: whoever opens the page asks for its files at
+/// first, each perhaps of another process, and the client would be a fourteenth of the start (docs/performance.md).
 #[derive(Debug)]
 pub struct Items {
     aws: SdkConfig,
@@ -66,11 +67,19 @@ impl Items {
         SystemClock.now_millis() / 1000
     }
 
+    /// Reads an item in a consistent read. One whose ttl has passed counts as absent.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not answer.
     async fn item(&self, key: Key) -> Result<Option<Map<String, Value>>, StoreError> {
         let item = self.table().get(key, true).await?;
         Ok(item.and_then(|item| current(item, Self::now_seconds())))
     }
 
+    /// Changes an item if `condition` holds, and creates it if there is none and the condition allows this.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not take it. It may have been written all the same.
     async fn update(&self, key: Key, changes: Changes, condition: &str) -> Result<Write, StoreError> {
         let (update, expression) = changes.into_parts();
         let write = ConditionalWrite::Update { key, update, condition: Some(condition.to_owned()), expression };
@@ -91,7 +100,7 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Sets an attribute. Null removes it.
+    /// Sets an attribute. A null value removes it instead.
     #[must_use]
     pub fn set(mut self, name: &str, value: &Value) -> Self {
         if value.is_null() {
@@ -140,6 +149,7 @@ impl Changes {
         placeholder
     }
 
+    /// Returns the update expression, and the names and values of all expressions.
     fn into_parts(self) -> (String, Expression) {
         let clause = |word: &str, parts: &[String]| match parts {
             [] => String::new(),
@@ -162,6 +172,7 @@ fn is_over(item: &Map<String, Value>, now: i64) -> bool {
     item.get(TTL).and_then(Value::as_i64).is_some_and(|ttl| is_expired(ttl, now))
 }
 
+/// Returns an item as JSON.
 fn object_of(item: Item) -> Map<String, Value> {
     match json_of(item) {
         Value::Object(item) => item,
@@ -181,10 +192,12 @@ fn attribute_of(value: &Value) -> AttributeValue {
     }
 }
 
+/// Returns a JSON object as an item.
 fn item_of(members: &Map<String, Value>) -> Item {
     members.iter().map(|(name, value)| (name.clone(), attribute_of(value))).collect()
 }
 
+/// Returns a text as DynamoDB has it.
 fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
 }

@@ -16,8 +16,8 @@ pub(super) struct Range {
     pub(super) first: String,
     pub(super) last: String,
     pub(super) is_ascending: bool,
-    /// An attribute and the texts of which it must have one, if others are to be left out. DynamoDB reads and charges for
-    /// what it leaves out, but does not send it.
+    /// An attribute and the texts of which it must have one, if others are to be left out. DynamoDB reads and charges
+    /// for what it leaves out, but does not send it.
     pub(super) only: Option<(&'static str, Vec<String>)>,
 }
 
@@ -72,12 +72,12 @@ impl Items {
     }
 }
 
-/// Returns the text of a key.
+/// Returns the text of a key's attribute, or an empty one.
 pub(super) fn key_text<'a>(item: &'a Map<String, Value>, name: &str) -> &'a str {
     item.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Returns the number of an attribute.
+/// Returns a number as DynamoDB has it.
 pub(super) fn number(value: i64) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }

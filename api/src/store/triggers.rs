@@ -9,7 +9,11 @@ use agent_trigger::store::{
 use serde_json::{Map, Value};
 
 use crate::store::{
-    Changes, Items, Write, current, is_over, item_of, object_of,
+    Changes, Items, Write,
+    aliases::{AliasChange, Plan},
+    current,
+    hooks::Pointer,
+    is_over, item_of, object_of,
     query::{Range, key_text, number},
     text,
 };
@@ -21,11 +25,12 @@ pub const MOST_LISTED: usize = 1_000;
 /// The most items that one request for a list reads: tombstones stand among them for 30 days.
 const MOST_READ: usize = 4 * MOST_LISTED;
 
-/// Returns the key of a trigger.
+/// Returns the key of a trigger: `TRIGGER#user`, `TRIGGER#trigger`.
 pub fn trigger_key(user_id: &str, trigger_id: &str) -> Key {
     (format!("TRIGGER#{user_id}"), format!("TRIGGER#{trigger_id}"))
 }
 
+/// Returns the key of the count of a user's triggers: `TRIGGER#user`, `COUNT`.
 fn count_key(user_id: &str) -> Key {
     (format!("TRIGGER#{user_id}"), "COUNT".to_owned())
 }
@@ -39,6 +44,19 @@ pub enum Created {
     Exists(Map<String, Value>),
     /// The user has as many triggers as allowed.
     LimitReached,
+    /// Another trigger has the alias of its webhook.
+    AliasTaken(Pointer),
+}
+
+/// The result of a change that may take another alias.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Saved {
+    /// The change is stored. Holds the item as it is then.
+    Done(Map<String, Value>),
+    /// The item is not as it was read. Holds it as it stands, if there is one.
+    Refused(Option<Map<String, Value>>),
+    /// Another trigger has the alias.
+    AliasTaken(Pointer),
 }
 
 /// What a change may meet.
@@ -72,8 +90,8 @@ impl Items {
         self.item(trigger_key(user_id, trigger_id)).await
     }
 
-    /// Reads a page of a user's triggers, by their ids. Only those for which `wanted` returns true are on it.
-    /// Items whose ttl has passed are left out, and tombstones without a schedule. Up to about 4,000 items are read, so a
+    /// Reads a page of a user's triggers, by their ids. Only those for which `wanted` returns true are on it. Items
+    /// whose ttl has passed are left out, and tombstones without a schedule. Up to about 4,000 items are read, so a
     /// page may have fewer than `limit` triggers and still have a next one.
     ///
     /// # Errors
@@ -116,7 +134,8 @@ impl Items {
         }
     }
 
-    /// Stores a new trigger and counts it, both or neither. It is refused if the user has `limit` triggers.
+    /// Stores a new trigger, counts it, and takes its alias, all or nothing. It is refused if there is an item of its
+    /// id, if the user has `limit` triggers, or if another trigger has the alias.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. It may have been stored all the same.
@@ -125,6 +144,7 @@ impl Items {
         item: &Map<String, Value>,
         user_id: &str,
         limit: u32,
+        alias: &AliasChange<'_>,
     ) -> Result<Created, StoreError> {
         let key = count_key(user_id);
         let mut counted = self.table().get(key.clone(), true).await?;
@@ -147,14 +167,24 @@ impl Items {
                 condition: "attribute_not_exists(PK)".to_owned(),
                 expression: Expression::default(),
             };
-            match self.table().transact(vec![put, count_write]).await? {
+            let mut writes = vec![put, count_write];
+            match self.plan_alias(alias).await? {
+                Plan::Writes(of_alias) => writes.extend(of_alias),
+                Plan::Taken(by) => {
+                    // The trigger of an `Idempotency-Key` may be there already, under another alias by now.
+                    let found = self.trigger_or_tombstone(user_id, &alias.owner.trigger_id).await?;
+                    return Ok(found.map_or(Created::AliasTaken(by), Created::Exists));
+                }
+            }
+            match self.table().transact(writes).await? {
                 Transacted::Done => return Ok(Created::Done),
                 Transacted::Refused(0, found) => return Ok(Created::Exists(found.map(object_of).unwrap_or_default())),
-                Transacted::Refused(_, found) => {
+                Transacted::Refused(1, found) => {
                     conflicts += 1;
                     counted = found;
                 }
-                Transacted::Conflict => conflicts += 1,
+                // The alias is looked at again.
+                Transacted::Refused(..) | Transacted::Conflict => conflicts += 1,
             }
             if conflicts > MAX_CONFLICTS {
                 return Err(StoreError::Contended);
@@ -162,7 +192,10 @@ impl Items {
         }
     }
 
-    /// Counts the triggers that are stored.
+    /// Counts the triggers that are stored, without tombstones, by reading all of them.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not answer.
     async fn count_triggers(&self, user_id: &str) -> Result<i64, StoreError> {
         let mut count = 0;
         let mut after = None;
@@ -176,7 +209,9 @@ impl Items {
         }
     }
 
-    /// Changes a trigger if its version is still this one, or if it still has none and `version` is null.
+    /// Changes a trigger if its version is still this one, or if it still has none and `version` is null. A tombstone
+    /// is only changed if `target` allows it. Otherwise the write is refused, and the item as it stands is in the
+    /// result.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. It may have been changed all the same.
@@ -190,6 +225,50 @@ impl Items {
     ) -> Result<Write, StoreError> {
         let condition = condition(&mut changes, version, target);
         self.update(trigger_key(user_id, trigger_id), changes, &condition).await
+    }
+
+    /// Changes a trigger as [`Self::change_trigger`] does, together with its alias, both or neither. If the alias
+    /// stays, only the trigger is written. If another trigger has it, nothing is.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not take it. It may have been changed all the same.
+    pub async fn save_trigger(
+        &self,
+        alias: &AliasChange<'_>,
+        version: &Value,
+        changes: Changes,
+    ) -> Result<Saved, StoreError> {
+        let Pointer { user_id, trigger_id } = &alias.owner;
+        for _ in 0..=MAX_CONFLICTS {
+            let of_alias = match self.plan_alias(alias).await? {
+                Plan::Writes(writes) => writes,
+                Plan::Taken(by) => return Ok(Saved::AliasTaken(by)),
+            };
+            if of_alias.is_empty() {
+                let written = self.change_trigger(user_id, trigger_id, version, Target::Trigger, changes).await?;
+                return Ok(match written {
+                    Write::Done(after) => Saved::Done(after),
+                    Write::Refused(found) => Saved::Refused(found),
+                });
+            }
+            let mut changes = changes.clone();
+            let condition = Some(condition(&mut changes, version, Target::Trigger));
+            let (update, expression) = changes.into_parts();
+            let key = trigger_key(user_id, trigger_id);
+            let mut writes = vec![ConditionalWrite::Update { key, update, condition, expression }];
+            writes.extend(of_alias);
+            match self.table().transact(writes).await? {
+                Transacted::Done => {
+                    // A transaction returns no items. Somebody may have changed it again since.
+                    let after = self.trigger_or_tombstone(user_id, trigger_id).await?;
+                    return Ok(after.map_or(Saved::Refused(None), Saved::Done));
+                }
+                Transacted::Refused(0, found) => return Ok(Saved::Refused(found.map(object_of))),
+                // The alias is looked at again.
+                Transacted::Refused(..) | Transacted::Conflict => {}
+            }
+        }
+        Err(StoreError::Contended)
     }
 
     /// Makes a trigger a tombstone and counts it no more, both or neither. Returns false if its version is another one,
@@ -232,19 +311,19 @@ pub fn is_tombstone(item: &Map<String, Value>) -> bool {
     item.get("deletedAt").is_some_and(|at| !at.is_null())
 }
 
-/// Returns true if Scheduler may have a schedule of a trigger.
+/// Returns true if Scheduler may have a schedule of a trigger: this API has begun to make one, or another one has.
 pub fn has_schedule(item: &Map<String, Value>) -> bool {
     item.contains_key("scheduleVersion")
         || item.get("scheduleConfig").is_some_and(|config| config["schedulerArn"].is_string())
 }
 
-/// Returns true if a trigger has a webhook, or a tombstone still has its secret.
+/// Returns true if a trigger has a webhook, or a tombstone still has its secret: `webhookConfig` names a hook.
 pub fn has_webhook(item: &Map<String, Value>) -> bool {
     item.get("webhookConfig").is_some_and(|config| config["hookId"].is_string())
 }
 
-/// Returns true if a trigger is one for whoever reads. A tombstone is one while its schedule may still fire, or its webhook's
-/// secret is left, so that it can be deleted again.
+/// Returns true if a trigger is one for whoever reads. A tombstone is one while its schedule may still fire, or its
+/// webhook's secret is left, so that it can be deleted again.
 pub fn is_shown(item: &Map<String, Value>) -> bool {
     !is_tombstone(item) || has_schedule(item) || has_webhook(item)
 }
@@ -264,15 +343,19 @@ fn condition(changes: &mut Changes, version: &Value, target: Target) -> String {
         }
 }
 
+/// Returns the number that a count holds, or 0.
 fn count(item: &Item) -> i64 {
     current(item.clone(), 0).and_then(|item| item.get("triggers")?.as_i64()).unwrap_or_default()
 }
 
+/// Builds the write of the first count, which must not exist yet.
 fn first_count((pk, sk): &Key, count: i64) -> ConditionalWrite {
     let item = Item::from([("PK".into(), text(pk)), ("SK".into(), text(sk)), ("triggers".into(), number(count))]);
     ConditionalWrite::Put { item, condition: "attribute_not_exists(PK)".to_owned(), expression: Expression::default() }
 }
 
+/// Builds the write that changes a count by `change`. The count must be there, and below `limit`, or without one above
+/// 0.
 fn add_to_count(key: Key, change: i64, limit: Option<u32>) -> ConditionalWrite {
     let mut expression = Expression::default();
     expression.names.insert("#triggers".into(), "triggers".into());

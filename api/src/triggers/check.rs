@@ -23,10 +23,11 @@ use crate::{
     },
 };
 
-/// `POST /triggers/check`: `{trigger, event?}`, or `{triggerId, trigger?, event?}` for changes of a stored one.
+/// `POST /triggers/check`: `{trigger, event?}`, or `{triggerId, trigger?, event?}` for changes of a stored one. The
+/// answer has every problem, the schedule's next runs, and for an event what the trigger does with it.
 ///
 /// # Errors
-/// If the body is not understood, or there is no such trigger.
+/// Returns an error if the body is not understood, or there is no such trigger.
 pub async fn check(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -69,6 +70,7 @@ pub async fn check(
     Ok(Reply::ok(answer))
 }
 
+/// Returns the result of the draft for an event, as [`check::preview`] finds it, or what is wrong with the event.
 fn previewed(
     draft: &Draft,
     stored: Option<&Map<String, Value>>,

@@ -1,5 +1,6 @@
-//! `POST /triggers`: the item first, then its schedule, then the schedule's ARN in the item. A crash leaves a trigger that is
-//! shown with `scheduleStatus: missing`; saving it again completes it. So it is with a webhook's secret and its pointer.
+//! `POST /triggers`: the item first, then its schedule, then the schedule's ARN in the item. A crash leaves a trigger
+//! that is shown with `scheduleStatus: missing`; saving it again completes it. So it is with a webhook's secret and its
+//! pointer.
 
 use std::sync::Arc;
 
@@ -25,20 +26,25 @@ use crate::{
         sync::{is_lost, needs_sync, sync_saved},
         view::{schedule_of, view},
     },
-    webhooks::make::{completed, with_hook, with_webhook},
+    webhooks::{
+        alias::{alias_change, alias_taken},
+        config_text,
+        make::{completed, with_hook, with_webhook},
+    },
 };
 
-/// The length of the window in which an `Idempotency-Key` counts, in milliseconds: a day in UTC. A key that is used again
-/// after midnight makes another trigger. The time of the id is the begin of the window.
+/// The length of the window in which an `Idempotency-Key` counts, in milliseconds: a day in UTC. A key that is used
+/// again after midnight makes another trigger. The time of the id is the begin of the window.
 const KEY_WINDOW_MILLIS: u64 = 24 * 60 * 60 * 1000;
 const LONGEST_KEY: usize = 256;
 
-/// `POST /triggers`. If the `Idempotency-Key` has made a trigger already, this trigger is returned as it is, and its
-/// schedule is completed.
+/// `POST /triggers`: stores a new trigger, makes its schedule and its webhook's secret, and answers 201 with the
+/// trigger. If the `Idempotency-Key` has made a trigger already, this trigger is returned as it is, and its schedule is
+/// completed.
 ///
 /// # Errors
-/// If fields are wrong, if the user has too many triggers, if the trigger of the key was deleted, or if a service does
-/// not answer. In the last case the trigger may exist.
+/// Returns an error if fields are wrong, if another trigger has the webhook's alias, if the user has too many triggers,
+/// if the trigger of the key was deleted, or if a service does not answer. In the last case the trigger may exist.
 pub async fn create(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -53,7 +59,8 @@ pub async fn create(
     }
     let (user_id, id) = (&caller.0, new_id(&caller, &headers)?);
     let item = new_item(&with_hook(draft), user_id, &id, &times::rfc3339(now));
-    let (item, is_new) = match api.items.create_trigger(&item, user_id, api.settings.trigger_limit).await? {
+    let alias = alias_change(&caller, &id, None, config_text(&item, "alias"));
+    let (item, is_new) = match api.items.create_trigger(&item, user_id, api.settings.trigger_limit, &alias).await? {
         Created::Done => (item, true),
         // The same key again: the first request may have been cut short.
         Created::Exists(item) if !is_tombstone(&item) => (item, false),
@@ -61,6 +68,7 @@ pub async fn create(
             let message = "the trigger of this Idempotency-Key was deleted".to_owned();
             return Err(ApiError::Conflict { message, details: json!({"triggerId": id}) });
         }
+        Created::AliasTaken(by) => return Err(alias_taken(&caller, &by)),
         Created::LimitReached => {
             let limit = api.settings.trigger_limit;
             let message = format!("Trigger limit reached (maximum {limit} per user)");
@@ -102,7 +110,8 @@ async fn scheduled(
     }
 }
 
-/// Returns the item of a new trigger.
+/// Returns the item of a new trigger: the draft, its keys, version 1 and its times. It is switched on unless the draft
+/// says otherwise. One with a schedule says that Scheduler may have it.
 fn new_item(draft: &Draft, user_id: &str, id: &str, now: &str) -> Map<String, Value> {
     let mut item = draft.0.clone();
     let kind = draft.kind().unwrap_or_default();
@@ -126,7 +135,7 @@ fn new_item(draft: &Draft, user_id: &str, id: &str, now: &str) -> Map<String, Va
     item
 }
 
-/// Returns the keys of the indexes: by type, and by event source.
+/// Returns the keys of the indexes: by type, and for an event by its source, unless that is a webhook's.
 pub fn index_keys(draft: &Draft, user_id: &str, id: &str) -> Vec<(String, Value)> {
     let mut keys = vec![
         ("GSI1PK".to_owned(), json!(format!("TYPE#{}", draft.kind().unwrap_or_default()))),

@@ -1,7 +1,8 @@
-//! `DELETE /triggers/{id}`: the item becomes a tombstone first, so that fires on their way are skipped, and its schedule is
-//! deleted after that. Deleting again completes what was cut short. A schedule that another API has made is deleted before:
-//! its fires do not ask the item, and the API may not be allowed to delete it. The secret of a webhook is deleted like a
-//! schedule; its pointer leads to the tombstone as long as there is one, so that senders learn that the hook is gone.
+//! `DELETE /triggers/{id}`: the item becomes a tombstone first, so that fires on their way are skipped, and its
+//! schedule is deleted after that. Deleting again completes what was cut short. A schedule that another API has made is
+//! deleted before: its fires do not ask the item, and the API may not be allowed to delete it. The secret of a webhook
+//! is deleted like a schedule; its pointer leads to the tombstone as long as there is one, so that senders learn that
+//! the hook is gone.
 
 use std::sync::Arc;
 
@@ -29,10 +30,12 @@ use crate::{
 
 const MAX_ROUNDS: usize = 5;
 
-/// `DELETE /triggers/{id}`. The answer is the same if there is no such trigger.
+/// `DELETE /triggers/{id}`: makes the trigger a tombstone, deletes its secret and its schedule, and answers that it is
+/// deleted. The answer is the same if there is no such trigger. A trigger that somebody changes meanwhile is read
+/// again, in five rounds at most.
 ///
 /// # Errors
-/// If a service does not answer.
+/// Returns an error if a service does not answer, and `Conflict` after five rounds.
 pub async fn delete(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
     let Ok(id) = checked(&id) else { return Ok(done("Trigger deleted")) };
     for _ in 0..MAX_ROUNDS {
@@ -55,7 +58,8 @@ pub async fn delete(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<
     Err(ApiError::Conflict { message: "the trigger is changed by somebody else".to_owned(), details: json!({}) })
 }
 
-/// Returns the changes that make an item a tombstone. It loses its place in the indexes, its prompt and its input.
+/// Returns the changes that make an item a tombstone. It loses its place in the indexes, its prompt and its input. It
+/// expires after 30 days, unless a schedule or a secret must be deleted before.
 fn tombstone(item: &Map<String, Value>) -> Changes {
     let now = times::now();
     let mut changes = Changes::default()

@@ -130,17 +130,17 @@ impl Draft {
         }
     }
 
-    /// Returns true if the draft has a webhook.
+    /// Returns true if the draft has a webhook: it is of the type `event`, and its source is that of webhooks.
     pub fn has_webhook(&self) -> bool {
         self.kind() == Some("event") && self.event_source() == Some(SOURCE)
     }
 
-    /// Returns `type`.
+    /// Returns `type`, or `None` if it is absent or no text.
     pub fn kind(&self) -> Option<&str> {
         self.0.get("type")?.as_str()
     }
 
-    /// Returns `eventConfig.eventSourceId`.
+    /// Returns `eventConfig.eventSourceId`, or `None` if it is absent or no text.
     pub fn event_source(&self) -> Option<&str> {
         self.0.get("eventConfig")?.get("eventSourceId")?.as_str()
     }
@@ -151,7 +151,8 @@ impl Draft {
     }
 }
 
-/// Returns the type of an item. Items of other writers may leave it out.
+/// Returns the type of an item. Items of other writers may leave it out: then it is a schedule if there is a
+/// `scheduleConfig`, and otherwise an event.
 pub fn kind_of(item: &Map<String, Value>) -> Option<&str> {
     match item.get("type") {
         Some(kind) => kind.as_str(),
@@ -170,12 +171,13 @@ fn unicode(value: &Value) -> Value {
     }
 }
 
+/// Returns members as the table can hold them, see [`unicode`].
 fn unicode_members(members: &Map<String, Value>) -> Map<String, Value> {
     members.iter().map(|(name, value)| (surrogate::shown(name).into_owned(), unicode(value))).collect()
 }
 
-/// Returns true if the draft changes a webhook to the preset of Standard Webhooks. Its secret was made for another one, and
-/// nothing would be believed any more.
+/// Returns true if the draft changes a webhook to the preset of Standard Webhooks. Its secret was made for another one,
+/// and nothing would be believed any more.
 fn has_other_secret(before: &Map<String, Value>, draft: &Draft) -> bool {
     let standard = Preset::Standard.as_str();
     let config = &before.get("webhookConfig").unwrap_or(&Value::Null);
@@ -192,6 +194,7 @@ fn is_own(object: &str, member: &str) -> bool {
     }
 }
 
+/// Sets a member, or removes it if the value is null.
 fn put(object: &mut Map<String, Value>, name: &str, value: Value) {
     if value.is_null() {
         object.remove(name);
@@ -263,14 +266,16 @@ pub fn violations(
     violations
 }
 
-/// Names the event sources that there are. Those who deploy the stack decide which.
+/// Returns the problem of an unknown event source, which names those that there are. Those who deploy the stack decide
+/// which.
 fn unknown_source(sources: &[Value]) -> String {
     let ids: Vec<_> = sources.iter().filter_map(|source| source["id"].as_str()).collect();
     let known = if ids.is_empty() { "there is none".to_owned() } else { format!("must be one of {}", ids.join(", ")) };
     format!("{known}; the stack's parameter EventSources lists them")
 }
 
-/// Returns the problems that the function's own reader finds.
+/// Returns the problems that the function's own reader finds in the draft, and the misspelt members of `body`. Those of
+/// `type` are left to [`violations`].
 fn of_reader(draft: &Draft, body: &Map<String, Value>, platform: Platform) -> Vec<Violation> {
     // Further members of the request are looked at for misspelt names, and never stored.
     let mut item = body.clone();
@@ -317,6 +322,8 @@ fn of_webhook(draft: &Draft, was: Option<&str>, settings: &Settings) -> Vec<(Str
     problems.into_iter().map(|(name, problem)| (format!("webhookConfig.{name}"), problem)).collect()
 }
 
+/// Returns the problems of a schedule, each with its member. A schedule that the change leaves as it was is not checked
+/// against the present time: one that has fired its last time may be renamed, or get another prompt.
 fn of_schedule(
     draft: &Draft,
     before: Option<&Map<String, Value>>,

@@ -19,10 +19,11 @@ use crate::{
     triggers::find_alive,
 };
 
-/// `POST /triggers/{id}/run`
+/// `POST /triggers/{id}/run`: invokes the run function with the trigger's fire of this moment, and answers 202 with the
+/// execution's id.
 ///
 /// # Errors
-/// If there is no such trigger, or Lambda does not take the event.
+/// Returns an error if there is no such trigger, or Lambda does not take the event.
 pub async fn run(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
     let item = find_alive(&api, &caller, &id).await?;
     let user_id = &caller.0;
@@ -40,7 +41,8 @@ pub async fn run(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<Str
     Ok(Reply::accepted(json!({"executionId": execution.to_string(), "triggerId": id})))
 }
 
-/// Returns a command for the run function, and the id of the execution that it makes.
+/// Returns the command `name` for the run function, with a new id, and the id of the execution that it makes of the
+/// trigger.
 pub fn command(name: &str, trigger_id: &str, detail: Value) -> (Value, Uuid) {
     let (id, now) = (Uuid::new_v4(), times::now());
     let event = json!({"_from": "stack-bus", "version": "0", "id": id.to_string(), "detail-type": name,
@@ -61,6 +63,7 @@ pub async fn invoke(api: &Api, event: &Value) -> Result<(), ApiError> {
     })
 }
 
+/// Returns the instant at these milliseconds since 1970, or 1970 itself if no calendar has it.
 fn instant(millis: i64) -> OffsetDateTime {
     let nanos = i128::from(millis) * 1_000_000;
     OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)

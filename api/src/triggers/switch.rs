@@ -29,24 +29,24 @@ use crate::{
 /// The number of times that a switch is tried because another change came first.
 const MAX_ROUNDS: usize = 5;
 
-/// `POST /triggers/{id}/enable`. It also ends a pause.
+/// `POST /triggers/{id}/enable`: switches the schedule on, and then the trigger. It also ends a pause.
 ///
 /// # Errors
-/// If there is no such trigger, or a service does not answer.
+/// Returns an error if there is no such trigger, or a service does not answer.
 pub async fn enable(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
     let item = find_alive(&api, &caller, &id).await?;
-    // A schedule that another API has made is replaced only after the item has noted it. One that is on is left alone: a rate
-    // would count anew.
+    // A schedule that another API has made is replaced only after the item has noted it. One that is on is left alone:
+    // a rate would count anew.
     if schedule_of(&item).is_some() && item.contains_key("scheduleVersion") && !is_settled(&item, true) {
         write_enabled(&api, &caller.0, &id, &item).await?;
     }
     switch(&api, &caller, &id, item, true).await
 }
 
-/// `POST /triggers/{id}/disable`
+/// `POST /triggers/{id}/disable`: switches the trigger off, and then its schedule.
 ///
 /// # Errors
-/// If there is no such trigger, or a service does not answer.
+/// Returns an error if there is no such trigger, or a service does not answer.
 pub async fn disable(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
     let item = find_alive(&api, &caller, &id).await?;
     switch(&api, &caller, &id, item, false).await
@@ -57,6 +57,11 @@ fn is_settled(item: &Map<String, Value>, is_wanted: bool) -> bool {
     is_enabled(item) == is_wanted && is_synced(item)
 }
 
+/// Sets `enabled` of the item, under its next version, and makes Scheduler agree with it. `before` is the item as it
+/// was read. If another change came first, it is tried again on the newer item.
+///
+/// # Errors
+/// Returns `NotFound` if the trigger was deleted, `Conflict` after five rounds, or that a service does not answer.
 async fn switch(
     api: &Api,
     caller: &Caller,

@@ -100,14 +100,14 @@ pub async fn sync(
     Err(ApiError::Unavailable("the trigger is changed by somebody else all the time; try again".to_owned()))
 }
 
-/// Returns the ttl of a tombstone: it is kept for longer than any queue keeps a fire. One whose schedule is not deleted yet
-/// has none, because nobody would see the schedule after it.
+/// Returns the ttl of a tombstone: it is kept for longer than any queue keeps a fire. One whose schedule is not deleted
+/// yet has none, because nobody would see the schedule after it.
 pub fn tombstone_ttl() -> i64 {
     times::now().as_second() + TOMBSTONE_SECONDS
 }
 
-/// Does as [`sync`] for an item that was just written. Its error has the item's version: a client that sends the same again
-/// has not been overtaken by anybody.
+/// Does as [`sync`] for an item that was just written. Its error has the item's version: a client that sends the same
+/// again has not been overtaken by anybody.
 ///
 /// # Errors
 /// Returns [`ApiError::Saved`] if Scheduler or the table does not do it.
@@ -130,8 +130,8 @@ pub fn needs_sync(item: &Map<String, Value>) -> bool {
     if item.contains_key("scheduleVersion") { !is_schedule || !is_synced(item) } else { is_schedule }
 }
 
-/// Returns true if Scheduler has another schedule than the item notes: somebody may have deleted or changed it there. It is not
-/// simply written again, because a rate would count anew.
+/// Returns true if Scheduler has another schedule than the item notes: somebody may have deleted or changed it there.
+/// It is not simply written again, because a rate would count anew.
 pub async fn is_lost(api: &Api, id: &str, item: &Map<String, Value>) -> bool {
     let now = times::now();
     // One that fires no more is not there.
@@ -147,7 +147,7 @@ pub async fn is_lost(api: &Api, id: &str, item: &Map<String, Value>) -> bool {
     }
 }
 
-/// Returns true if what Scheduler has is this schedule.
+/// Returns true if what Scheduler has is this schedule, with this state: the same expression and zone.
 pub fn agrees(schedule: &Schedule, is_enabled: bool, known: Option<&Known>) -> bool {
     known.is_some_and(|known| {
         known.is_enabled == is_enabled
@@ -156,7 +156,8 @@ pub fn agrees(schedule: &Schedule, is_enabled: bool, known: Option<&Known>) -> b
     })
 }
 
-/// Returns the group of a schedule that another API has made, if the item names one.
+/// Returns the group of a schedule that another API has made, or `None` if the item names none or the group is the
+/// `own` one.
 pub fn foreign_group<'a>(item: &'a Map<String, Value>, own: &str) -> Option<&'a str> {
     let config = item.get("scheduleConfig")?;
     let is_made = config.get("schedulerArn").is_some_and(Value::is_string);
@@ -164,6 +165,10 @@ pub fn foreign_group<'a>(item: &'a Map<String, Value>, own: &str) -> Option<&'a 
 }
 
 /// Creates or replaces a schedule, whichever is needed, and returns its ARN. `known` is the item's `scheduleVersion`.
+/// If Scheduler has it or has it not against expectation, the other way is tried.
+///
+/// # Errors
+/// Returns an error if Scheduler does not do it.
 async fn write(api: &Api, definition: &Definition<'_>, known: Option<&Value>) -> Result<String, SchedulerError> {
     let mut exists = known.is_some_and(|version| *version != json!(0));
     let mut result = Err(SchedulerError::NotFound);
@@ -179,7 +184,8 @@ async fn write(api: &Api, definition: &Definition<'_>, known: Option<&Value>) ->
     result
 }
 
-/// Switches a schedule on before its item is. The version is not noted in the item, because the next write changes it.
+/// Switches a schedule on in Scheduler before its item is. The version is not noted in the item, because the next write
+/// changes it. A schedule that fires no more, or that Scheduler does not have, is left alone.
 ///
 /// # Errors
 /// Returns an error if Scheduler does not do it.

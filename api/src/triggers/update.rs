@@ -1,5 +1,5 @@
-//! `PUT /triggers/{id}`: one conditional write on the item's version, then the schedule. A client sends only what changes;
-//! see [`Draft::merged`].
+//! `PUT /triggers/{id}`: one conditional write on the item's version, then the schedule. A client sends only what
+//! changes; see [`Draft::merged`].
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use crate::{
     reply::Reply,
     request::{JsonObject, Path},
     store::{
-        Changes, Write,
-        triggers::{Target, has_schedule, is_tombstone},
+        Changes,
+        triggers::{Saved, has_schedule, is_tombstone},
     },
     times,
     triggers::{
@@ -27,17 +27,24 @@ use crate::{
         sync::{foreign_group, is_lost, needs_sync, sync_saved, version_of},
         view::{is_synced, view},
     },
-    webhooks::make::{completed, with_hook, with_webhook},
+    webhooks::{
+        alias::{alias_change, alias_taken},
+        config_text,
+        make::{completed, with_hook, with_webhook},
+    },
 };
 
 /// The number of times that an update without `If-Match` is merged because another change came first.
 const MAX_ROUNDS: usize = 5;
 
-/// `PUT /triggers/{id}`. `enabled` in the body is ignored: the routes for switching set it.
+/// `PUT /triggers/{id}`: merges the body into the trigger, writes the difference, and makes Scheduler and the webhook
+/// agree with it. `enabled` in the body is ignored: the routes for switching set it. Without `If-Match` it is merged
+/// again if another change came first.
 ///
 /// # Errors
-/// If there is no such trigger, fields are wrong, the version is another one, or a service does not answer. In the last
-/// case the item may be changed already, and its schedule counts as missing.
+/// Returns an error if there is no such trigger, fields are wrong, another trigger has the alias, the version is
+/// another one, or a service does not answer. In the last case the item may be changed already, and its schedule counts
+/// as missing.
 pub async fn update(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -61,8 +68,9 @@ pub async fn update(
         }
         let version = before.get("version").cloned().unwrap_or_default();
         let changes = changes(&before, &draft, &caller.0, &id, api.scheduler.group());
-        match api.items.change_trigger(&caller.0, &id, &version, Target::Trigger, changes).await? {
-            Write::Done(after) => {
+        let (was, wanted) = (config_text(&before, "alias"), config_text(&draft.0, "alias"));
+        match api.items.save_trigger(&alias_change(&caller, &id, was, wanted), &version, changes).await? {
+            Saved::Done(after) => {
                 // A client that sends the schedule wants it to be so.
                 let is_out =
                     needs_sync(&after) || body.contains_key("scheduleConfig") && is_lost(&api, &id, &after).await;
@@ -71,14 +79,18 @@ pub async fn update(
                 let reply = with_webhook(Reply::ok(json!({})), &api, &after, secret.as_ref());
                 return Ok(reply.with("trigger", view(&after, now)));
             }
-            Write::Refused(Some(newer)) if !is_tombstone(&newer) => before = newer,
-            Write::Refused(_) => return Err(ApiError::NotFound),
+            Saved::AliasTaken(by) => return Err(alias_taken(&caller, &by)),
+            Saved::Refused(Some(newer)) if !is_tombstone(&newer) => before = newer,
+            Saved::Refused(_) => return Err(ApiError::NotFound),
         }
     }
     Err(ApiError::Conflict { message: "the trigger is changed by somebody else".to_owned(), details: json!({}) })
 }
 
 /// Reads the version that a client has. Returns `None` without the header, and for `*`.
+///
+/// # Errors
+/// Returns `InvalidArgument` if it is no number, with or without quotes.
 fn if_match(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
     let Some(value) = headers.get(IF_MATCH) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().trim();
@@ -89,8 +101,8 @@ fn if_match(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
     version.map(Some).ok_or_else(|| ApiError::InvalidArgument("If-Match must be the trigger's version".to_owned()))
 }
 
-/// Leaves out `enabled`. Switching has an order of its own, and a form that sends the whole trigger back must not undo
-/// it.
+/// Returns the body without `enabled`. Switching has an order of its own, and a form that sends the whole trigger back
+/// must not undo it.
 fn without_enabled(body: &Map<String, Value>) -> Map<String, Value> {
     body.iter().filter(|(name, _)| *name != "enabled").map(|(name, value)| (name.clone(), value.clone())).collect()
 }

@@ -31,7 +31,9 @@ const SHOWN: [&str; 15] = [
     "deletedAt",
 ];
 
-/// Returns a trigger as answers show it.
+/// Returns a trigger as answers show it at `now`: the members that clients set, [`SHOWN`], and the states of its
+/// schedule and its webhook, the schedule in words and its next run. Nulls are left out, and members that the frontend
+/// requires are empty texts.
 pub fn view(item: &Map<String, Value>, now: Timestamp) -> Value {
     let Draft(mut shown) = Draft::of_item(item);
     for name in SHOWN {
@@ -96,7 +98,8 @@ pub fn is_synced(item: &Map<String, Value>) -> bool {
 }
 
 /// Returns the state of a trigger's schedule. `disabled`: the trigger is switched off. `done`: it fires no more.
-/// `missing`: a write was cut short, or no schedule was ever made. `ok`: anything else.
+/// `missing`: a write was cut short, or no schedule was ever made. `ok`: anything else. `None` if there is no schedule,
+/// and none is left.
 pub fn schedule_status(item: &Map<String, Value>, now: Timestamp) -> Option<&'static str> {
     let is_left = if is_tombstone(item) { has_schedule(item) } else { item.contains_key("scheduleVersion") };
     match schedule_of(item).filter(|_| !is_tombstone(item)) {
@@ -105,6 +108,7 @@ pub fn schedule_status(item: &Map<String, Value>, now: Timestamp) -> Option<&'st
     }
 }
 
+/// Returns the state of this schedule of a trigger that is no tombstone, see [`schedule_status`].
 fn status_of(schedule: &Schedule, item: &Map<String, Value>, now: Timestamp) -> &'static str {
     // A trigger of another API has an ARN and no versions.
     let is_foreign = item.get("scheduleVersion").is_none()

@@ -38,7 +38,7 @@ const MEMBERS: [&str; 10] = [
 /// `GET /triggers/{id}/deliveries`: the last 50, newest first.
 ///
 /// # Errors
-/// If there is no such trigger or it has no webhook, or the table does not answer.
+/// Returns an error if there is no such trigger or it has no webhook, or the table does not answer.
 pub async fn list(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
     let item = find_hooked(&api, &caller, &id).await?;
     let hook_id = config_text(&item, "hookId").ok_or(ApiError::NotFound)?;
@@ -49,7 +49,8 @@ pub async fn list(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<St
     Ok(Reply::ok(json!({})).with("deliveries", deliveries.into()).count(count))
 }
 
-/// Returns a receipt as answers show it. `state` is `refused`, `handshake`, `dispatched`, `pending` or `notDispatched`.
+/// Returns a receipt as answers show it at `now`. `state` is `refused`, `handshake`, `dispatched`, `pending`, or after
+/// a minute without a dispatch `notDispatched`.
 fn shown(receipt: &Map<String, Value>, now: Timestamp) -> Value {
     let mut shown: Map<String, Value> =
         MEMBERS.iter().filter_map(|name| Some(((*name).to_owned(), receipt.get(*name)?.clone()))).collect();
@@ -74,7 +75,8 @@ fn shown(receipt: &Map<String, Value>, now: Timestamp) -> Value {
     Value::Object(shown)
 }
 
-/// Says what a state or a reason means, and what to do.
+/// Returns what a state or a reason means, and what to do, or `None` if it speaks for itself. `is_again` is true if the
+/// event came again.
 fn explained(state: &str, reason: &str, is_again: bool) -> Option<&'static str> {
     Some(match (state, reason) {
         ("notDispatched", _) => {

@@ -1,6 +1,6 @@
-//! Makes a webhook: the item first, which names the hook, then the secret, then the pointer, then the secret's version in the
-//! item. A crash between them leaves `webhookStatus: missing`, and the same request again completes it. A secret is shown
-//! once: one whose answer was lost is replaced by another.
+//! Makes a webhook: the item first, which names the hook, then the secret, then the pointer, then the secret's version
+//! in the item. A crash between them leaves `webhookStatus: missing`, and the same request again completes it. A secret
+//! is shown once: one whose answer was lost is replaced by another.
 
 use agent_trigger::config::Secret;
 use serde_json::{Map, Value, json};
@@ -44,22 +44,26 @@ pub fn with_hook(mut draft: Draft) -> Draft {
     draft
 }
 
-/// Adds the webhook to an answer about a trigger that has one, with its secret if that was made just now.
+/// Adds the webhook's address to an answer about a trigger that has one, with that of its alias if it has one, and with
+/// its `secret` if that was made just now. A tombstone has none.
 pub fn with_webhook(reply: Reply, api: &Api, item: &Map<String, Value>, secret: Option<&Secret>) -> Reply {
     let Some(hook_id) = config_text(item, "hookId").filter(|_| !is_tombstone(item)) else { return reply };
     let base = api.settings.hooks.as_ref().map(|hooks| hooks.url.as_str()).unwrap_or_default();
     let mut webhook = json!({"url": format!("{base}/hooks/{hook_id}")});
+    if let Some(alias) = config_text(item, "alias") {
+        webhook["aliasUrl"] = json!(format!("{base}/hooks/{alias}"));
+    }
     if let Some(secret) = secret {
         webhook["secret"] = json!(secret.expose());
     }
     reply.with("webhook", webhook)
 }
 
-/// Completes the webhook of a trigger that was just saved. Returns the item as it is then, and the secret if it was made
-/// now. A trigger without a webhook, or with a complete one, is returned as it is.
+/// Completes the webhook of a trigger that was just saved. Returns the item as it is then, and the secret if it was
+/// made now. A trigger without a webhook, or with a complete one, is returned as it is.
 ///
 /// # Errors
-/// If a service does not answer. The webhook then counts as missing.
+/// Returns an error if a service does not answer. The webhook then counts as missing.
 pub async fn completed(
     api: &Api,
     user_id: &str,
@@ -84,7 +88,7 @@ pub async fn completed(
 /// `grace_seconds`.
 ///
 /// # Errors
-/// If a service does not answer. The secret before it is then still the present one.
+/// Returns an error if a service does not answer. The secret before it is then still the present one.
 pub async fn store(
     api: &Api,
     user_id: &str,
@@ -120,11 +124,12 @@ pub async fn store(
         let is_written = |newer: &Map<String, Value>| secret_version(newer) == version && !is_tombstone(newer);
         match api.items.change_trigger(user_id, id, &seen, Target::Trigger, changes).await {
             Ok(Write::Done(after)) => return Ok(after),
-            // The answer to an earlier try of this very write was lost. Written again, the secret would be the one before
-            // itself, and the one that senders still use would end.
+            // The answer to an earlier try of this very write was lost. Written again, the secret would be the one
+            // before itself, and the one that senders still use would end.
             Ok(Write::Refused(Some(newer))) if is_written(&newer) => return Ok(newer),
             Ok(Write::Refused(Some(newer))) if !is_tombstone(&newer) && has_webhook(&newer) => item = newer,
-            // It was deleted meanwhile. The deletion may have come before the secret, and nobody would see what is left.
+            // It was deleted meanwhile. The deletion may have come before the secret, and nobody would see what is
+            // left.
             Ok(Write::Refused(_)) => {
                 secrets.delete(&hook_id).await?;
                 api.items.retire_hook(&hook_id, tombstone_ttl()).await?;
@@ -140,10 +145,10 @@ pub async fn store(
     Err(ApiError::Unavailable("the trigger is changed by somebody else all the time; try again".to_owned()))
 }
 
-/// Deletes the secret of a tombstone, lets its pointer end with it, and returns the tombstone as it is then.
+/// Deletes the secret of a tombstone, lets its pointers end with it, and returns the tombstone as it is then.
 ///
 /// # Errors
-/// If a service does not answer. Deleting again completes it.
+/// Returns an error if a service does not answer. Deleting again completes it.
 pub async fn removed(
     api: &Api,
     user_id: &str,
@@ -155,6 +160,10 @@ pub async fn removed(
     api.secrets.as_ref().ok_or_else(not_deployed)?.delete(hook_id).await?;
     let ttl = tombstone_ttl();
     api.items.retire_hook(hook_id, ttl).await?;
+    if let Some(alias) = config_text(&item, "alias") {
+        let owner = Pointer { user_id: user_id.to_owned(), trigger_id: id.to_owned() };
+        api.items.retire_alias(alias, &owner, ttl).await?;
+    }
     let changes = Changes::default().remove("webhookConfig").set("ttl", &json!(ttl));
     let seen = item.get("version").cloned().unwrap_or_default();
     match api.items.change_trigger(user_id, id, &seen, Target::TriggerOrTombstone, changes).await? {
@@ -167,7 +176,7 @@ pub async fn removed(
 /// Returns a secret of random bytes, in the form that the senders of the preset expect.
 ///
 /// # Errors
-/// If there are no random bytes.
+/// Returns an error if there are no random bytes.
 pub fn new_secret(preset: Preset) -> Result<Secret, ApiError> {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
 
@@ -179,11 +188,12 @@ pub fn new_secret(preset: Preset) -> Result<Secret, ApiError> {
     }))
 }
 
-/// The error of a stack without the hooks surface.
+/// Returns the error of a stack without the hooks surface.
 pub fn not_deployed() -> ApiError {
     ApiError::Conflict { message: "webhooks are not deployed here".to_owned(), details: json!({}) }
 }
 
+/// Returns the version of the present secret, or 0 if there is none yet.
 fn secret_version(item: &Map<String, Value>) -> i64 {
     item.get("webhookConfig").and_then(|config| config["secretVersion"].as_i64()).unwrap_or_default()
 }

@@ -21,11 +21,13 @@ const DEFAULT_GRACE_SECONDS: i64 = 24 * 60 * 60;
 /// The longest grace time: a week.
 const LONGEST_GRACE_SECONDS: i64 = 7 * 24 * 60 * 60;
 
-/// `POST /triggers/{id}/webhook/secret`: `{secret?, graceSeconds?}`. Senders such as Slack and Stripe choose their secret
-/// themselves; without one, a secret is made here and returned this once. It also completes a webhook that was cut short.
+/// `POST /triggers/{id}/webhook/secret`: `{secret?, graceSeconds?}`. Senders such as Slack and Stripe choose their
+/// secret themselves; without one, a secret is made here and returned this once. It also completes a webhook that was
+/// cut short.
 ///
 /// # Errors
-/// If there is no such trigger or it has no webhook, if a field is wrong, or if a service does not answer.
+/// Returns an error if there is no such trigger or it has no webhook, if a field is wrong, or if a service does not
+/// answer.
 pub async fn rotate(
     State(api): State<Arc<Api>>,
     caller: Caller,

@@ -1,17 +1,20 @@
-//! `POST /triggers/{id}/webhook/test`: the hook function is invoked with a delivery that it signs itself. The manage surface
-//! cannot read a secret.
+//! `POST /triggers/{id}/webhook/test`: the hook function is invoked with a delivery that it signs itself. The manage
+//! surface cannot read a secret.
 
 use std::sync::Arc;
 
 use agent_trigger::json::surrogate::to_json;
-use axum::extract::State;
-use serde_json::{Value, json};
+use axum::{
+    extract::State,
+    http::{HeaderName, HeaderValue},
+};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::{
     api::Api,
     auth::Caller,
-    error::ApiError,
+    error::{ApiError, Violation},
     hooks::{
         receive::{LARGEST_BODY, LARGEST_PAYLOAD},
         test_delivery::TEST_ROUTE_KEY,
@@ -22,11 +25,16 @@ use crate::{
     webhooks::{config_text, find_hooked, make::not_deployed},
 };
 
-/// `POST /triggers/{id}/webhook/test`: `{body?}`. It runs the trigger like any delivery. Its receipt is found by the
-/// `senderId` that is returned.
+/// The most headers of a test delivery, and the longest value of one in bytes. API Gateway takes about 10 KB of them.
+const MOST_HEADERS: usize = 50;
+const LONGEST_HEADER: usize = 1_024;
+
+/// `POST /triggers/{id}/webhook/test`: `{body?, headers?}`. It runs the trigger like any delivery. Its receipt is found
+/// by the `senderId` that is returned.
 ///
 /// # Errors
-/// If there is no such trigger or it has no webhook, or if Lambda does not take the invocation.
+/// Returns an error if there is no such trigger or it has no webhook, if a header is wrong, or if Lambda does not take
+/// the invocation.
 pub async fn send(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -42,8 +50,9 @@ pub async fn send(
         json!({"type": "test", "id": test_id, "event_id": test_id, "test": true,
             "sentAt": times::rfc3339(times::now())})
     };
+    let headers = headers(body.get("headers"))?;
     let body = body.get("body").filter(|body| !body.is_null()).cloned().unwrap_or_else(sample);
-    let event = to_json(&invocation(hook_id, &to_json(&json!({"id": test_id, "body": body}))));
+    let event = to_json(&invocation(hook_id, &to_json(&json!({"id": test_id, "headers": headers, "body": body}))));
     // It has a sender's limit. Quoted twice, a body may also exceed what Lambda queues.
     if to_json(&body).len() > LARGEST_BODY || event.len() > LARGEST_PAYLOAD {
         return Err(ApiError::TooLarge);
@@ -53,6 +62,37 @@ pub async fn send(
         ApiError::Unavailable("the hook function could not be invoked".to_owned())
     })?;
     Ok(Reply::accepted(json!({"senderId": test_id, "triggerId": id})))
+}
+
+/// Reads the headers of a test delivery, an object of at most [`MOST_HEADERS`] texts. Any header may be sent, as long
+/// as it is one. Without an object there are none.
+///
+/// # Errors
+/// The error names every header that is none.
+fn headers(value: Option<&Value>) -> Result<Map<String, Value>, ApiError> {
+    let members = match value {
+        None | Some(Value::Null) => return Ok(Map::new()),
+        Some(Value::Object(members)) if members.len() <= MOST_HEADERS => members,
+        Some(_) => {
+            return Err(ApiError::field("headers", format!("must be an object of at most {MOST_HEADERS} headers")));
+        }
+    };
+    let is_header = |(name, value): &(&String, &Value)| {
+        let value = value.as_str().filter(|value| value.len() <= LONGEST_HEADER);
+        HeaderName::from_bytes(name.as_bytes()).is_ok()
+            && value.is_some_and(|value| HeaderValue::from_str(value).is_ok())
+    };
+    let violations: Vec<_> = members
+        .iter()
+        .filter(|member| !is_header(member))
+        .map(|(name, _)| Violation {
+            field: format!("headers.{name}"),
+            description: format!(
+                "must be the name of a header with a text of one line, of at most {LONGEST_HEADER} bytes"
+            ),
+        })
+        .collect();
+    if violations.is_empty() { Ok(members.clone()) } else { Err(ApiError::Validation(violations)) }
 }
 
 /// Returns an invocation in the form of API Gateway's payload 2.0, with a route key that API Gateway never has.

@@ -97,10 +97,11 @@ async fn an_end_is_recorded_once() {
     let row = world.row(&id);
     assert_eq!((&row["status"], &row["output"]), (&json!("completed"), &json!("the report")));
     assert_eq!(row["usage"]["outputTokens"], 3);
-    // The run function counts it.
+    // The run function counts it a minute later, if it finds this very end.
     let sent = world.stack.sqs.sent();
-    let purposes: Vec<_> = sent.iter().map(|message| message.json()["_look"]["purpose"].clone()).collect();
-    assert_eq!(purposes, [json!("count")], "{sent:?}");
+    let [look] = &sent[..] else { panic!("one look, not {sent:?}") };
+    assert_eq!((&look.json()["_look"]["purpose"], look.delay_seconds), (&json!("end"), 60));
+    assert_eq!(look.json()["_look"]["countsEndAt"], row["completedAt"]);
     let writes = world.requests().0;
     send(&api, TOKEN, &end.to_string()).await.expect(200);
     assert_eq!(world.requests().0, writes, "the same end again writes nothing");
@@ -129,6 +130,29 @@ async fn a_failure_is_recorded_with_the_agents_words() {
     assert!(row["error"].as_str().unwrap().contains("the bucket does not exist"), "{row:#}");
     let logs = api.process.logs().join("\n");
     assert!(!logs.contains("bucket") && !logs.contains(TOKEN), "{logs}");
+}
+
+/// A member that nobody can use must not cost a run of hours its end.
+#[tokio::test]
+async fn an_end_counts_whatever_stands_beside_it() {
+    let world = World::start().await;
+    let api = world.reports().await;
+    let deep = format!("{}{}", "[".repeat(1_000), "]".repeat(1_000));
+    for (members, output) in [
+        (r#""output": {"score": NaN}"#.to_owned(), r#"{"score":null}"#),
+        (format!(r#""output": "x", "usage": {deep}, "finishReason": {deep}, "error": {deep}"#), "x"),
+        (r#""output": "x", "usage": {"inputTokens": "many"}, "finishReason": "no such reason""#.to_owned(), "x"),
+        (format!(r#""output": {deep}"#), &deep),
+    ] {
+        let id = world.put_detached(json!({}));
+        let ids = format!(r#""executionId": "{id}", "triggerId": "{TRIGGER}", "status""#);
+        // A heartbeat counts, too.
+        send(&api, TOKEN, &format!(r#"{{{ids}: "running", {members}}}"#)).await.expect(200);
+        send(&api, TOKEN, &format!(r#"{{{ids}: "completed", {members}}}"#)).await.expect(200);
+        let row = world.row(&id);
+        assert_eq!((&row["status"], row["output"].as_str()), (&json!("completed"), Some(output)), "{members}");
+        assert_eq!(row["events"], 1, "{row:#}");
+    }
 }
 
 #[tokio::test]

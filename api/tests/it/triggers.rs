@@ -134,6 +134,17 @@ async fn a_misspelt_member_of_a_part_is_refused_by_a_check_a_creation_and_an_upd
     assert_eq!(api.put(&path, json!({"Overlap": "skip"})).await.violations(), ["Overlap"]);
     api.put(&path, json!({"overlap": "skip"})).await.expect(200);
     assert_eq!(api.put(&path, json!({"Overlap": "allow"})).await.violations(), ["Overlap"]);
+    for (overlap, field) in [
+        (json!({"max": 0}), "overlap.max"),
+        (json!({"max": 101}), "overlap.max"),
+        (json!({"max": null}), "overlap.max"),
+        (json!({"Max": 2}), "overlap.Max"),
+        (json!(2), "overlap"),
+    ] {
+        assert_eq!(api.put(&path, json!({ "overlap": overlap })).await.violations(), [field], "{overlap}");
+    }
+    let changed = api.put(&path, json!({"overlap": {"max": 3}})).await.expect(200)["trigger"].clone();
+    assert_eq!((&changed["overlap"], &world.item(id(&event))["overlap"]), (&json!({"max": 3}), &json!({"max": 3})));
     // What the API writes comes back with a change, and null removes a misspelt member.
     let path = format!("/triggers/{}", id(&schedule));
     let mut sent_back = api.get(&path).await.expect(200)["trigger"].clone();

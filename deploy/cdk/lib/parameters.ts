@@ -70,6 +70,8 @@ export interface AgentTriggerParameters {
   readonly apiState?: 'ENABLED' | 'DISABLED';
   /** Your HTTP API, to which the routes of the control plane are added. If left empty, the stack creates one. */
   readonly httpApiId?: string;
+  /** The address of your HTTP API without a slash at its end, if it is another one than that of its stage $default, such as https://api.example.com/agents. The addresses of webhooks begin with it. */
+  readonly httpApiUrl?: string;
   /** App clients whose access tokens the control plane accepts, separated by commas. If left empty, a client of the stack's own pool. */
   readonly userClientIds?: string[];
   /** Origins of web pages that may call the stack's own HTTP API, such as https://app.example.com. Leave empty for none. */
@@ -138,6 +140,7 @@ export const PARAMETERS: Record<keyof AgentTriggerParameters, string> = {
   managedConcurrency: 'ManagedConcurrency',
   apiState: 'ApiState',
   httpApiId: 'HttpApiId',
+  httpApiUrl: 'HttpApiUrl',
   userClientIds: 'UserClientIds',
   apiAllowedOrigins: 'ApiAllowedOrigins',
   eventSources: 'EventSources',

@@ -34,6 +34,7 @@ pub(crate) struct Document {
 }
 
 impl Document {
+    /// Creates the framing before the body's first byte.
     pub(crate) fn new(fallback: Fallback) -> Document {
         Document { fallback, kept: Buffer::default(), dropped: None, skim: None }
     }
@@ -59,16 +60,17 @@ impl Document {
         self.dropped = super::lines::last_token(bytes).or(self.dropped).or(Some(b' '));
     }
 
-    /// The bytes of the largest document that is kept.
+    /// Returns the bytes of the largest document that is kept whole.
     fn limit(&self) -> usize {
         if self.fallback == Fallback::Text { MAX_HEAD } else { MAX_EVENT }
     }
 
+    /// Returns the bytes of memory that are held.
     pub(crate) fn capacity(&self) -> usize {
         self.kept.0.capacity() + self.skim.as_ref().map_or(0, |skim| skim.capacity())
     }
 
-    /// Returns the document if all of it was kept.
+    /// Returns the document, or `None` if not all of it was kept, or if it is read as plain text.
     pub(crate) fn whole(&self) -> Option<&[u8]> {
         (self.fallback != Fallback::Text && self.dropped.is_none()).then_some(&self.kept.0)
     }
@@ -112,8 +114,8 @@ impl Document {
     }
 }
 
-/// Returns true if behind a string, on lines of their own, stands an object, a frame in a string, or what a runtime says of
-/// an error: then the string was the first of an agent's lines.
+/// Returns true if behind a string, on lines of their own, stands an object, a frame in a string, or what a runtime
+/// says of an error: then the string was the first of an agent's lines.
 pub(crate) fn has_line_of_agent(behind: &[u8]) -> bool {
     let mut lines = behind.split(|byte| *byte == b'\n');
     lines.next().is_some_and(|rest| scan::trim(rest).is_empty())
@@ -132,8 +134,8 @@ fn is_begun(text: &[u8]) -> bool {
     let begin: Vec<u8> = text.iter().take(16).map(u8::to_ascii_lowercase).collect();
     match text {
         [b'{', ..] => true,
-        // A quote that never ends is JSON that was cut; with more behind it, it is quoted speech, unless that is a line that
-        // no speech has.
+        // A quote that never ends is JSON that was cut; with more behind it, it is quoted speech, unless that is a line
+        // that no speech has.
         [b'"', ..] => scan::end_of_object(text).is_none_or(|end| has_line_of_agent(&text[end..])),
         _ => [&b"<!doctype"[..], b"<html", b"<?xml", b"<head", b"<body"].iter().any(|tag| begin.starts_with(tag)),
     }

@@ -75,6 +75,7 @@ impl Elements {
         (&self.head, self.head_is_cut)
     }
 
+    /// Returns the bytes of memory that are held.
     pub(crate) fn capacity(&self) -> usize {
         let skim = self.skim.as_ref().map_or(0, |skim| skim.capacity());
         self.element.0.capacity() + self.head.capacity() + skim
@@ -192,6 +193,8 @@ impl Elements {
         self.head.extend_from_slice(&part[..part.len().min(room)]);
     }
 
+    /// Returns the element that is complete as a frame: for an object that was too large to keep, the members that were
+    /// kept.
     fn frame(&mut self) -> Frame<'_> {
         if let Some(skim) = self.skim.as_deref_mut().filter(|skim| skim.is_object()) {
             let dropped = Some(skim.last());

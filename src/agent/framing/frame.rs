@@ -27,6 +27,7 @@ const KEPT: &[&[u8]] = &[
     b"payload",
     b"task",
     b"statusUpdate",
+    b"artifactUpdate",
     b"error",
     b"Error",
     b"ERROR",
@@ -101,6 +102,7 @@ const KEPT: &[&[u8]] = &[
     b"tokenUsage",
     b"totalUsage",
     b"metadata",
+    b"metrics",
     b"input_tokens",
     b"output_tokens",
     b"inputTokens",
@@ -166,6 +168,7 @@ pub(crate) struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
+    /// Returns a frame of this data, without a name and not too large.
     pub(crate) fn new(source: Source, data: &'a [u8]) -> Frame<'a> {
         Frame { source, name: b"", data, text: scan::trim(data), has_data: true, dropped: None }
     }
@@ -176,6 +179,7 @@ impl<'a> Frame<'a> {
         self.dropped.map_or_else(|| scan::is_whole(self.text), |last| matches!(last, b'}' | b']'))
     }
 
+    /// Returns true if the frame is the one document or an element of it.
     pub(crate) fn is_document(&self) -> bool {
         matches!(self.source, Source::Document | Source::Element)
     }

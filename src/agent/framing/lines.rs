@@ -88,7 +88,7 @@ impl Lines {
         Some(self.line())
     }
 
-    /// Returns the bytes after the last line end, if there are any. The caller must feed nothing after it.
+    /// Returns the bytes after the last line end, or `None` if there are none. The caller must feed nothing after it.
     pub(crate) fn rest(&mut self) -> Option<Line<'_>> {
         self.clear_done();
         (!self.is_empty()).then(|| self.line())
@@ -99,14 +99,17 @@ impl Lines {
         !self.done && !self.after_cr && self.buffer.0.is_empty() && self.dropped.is_none()
     }
 
+    /// Returns the bytes of memory that are held.
     pub(crate) fn capacity(&self) -> usize {
         self.buffer.0.capacity() + self.skim.as_ref().map_or(0, |skim| skim.capacity())
     }
 
+    /// Returns true if nothing of the line under way is kept.
     fn is_empty(&self) -> bool {
         self.buffer.0.is_empty()
     }
 
+    /// Returns the line in the buffer, as far as it was kept.
     fn line(&mut self) -> Line<'_> {
         let Some(skim) = self.skim.as_deref_mut().filter(|skim| skim.is_object()) else {
             return Line { bytes: &self.buffer.0, dropped: self.dropped, skimmed: b"" };
@@ -145,7 +148,7 @@ impl Lines {
     }
 }
 
-/// The last byte that is not whitespace.
+/// Returns the last byte that is not white space, or `None` if all of it is.
 pub(crate) fn last_token(part: &[u8]) -> Option<u8> {
     part.iter().rfind(|b| !b.is_ascii_whitespace()).copied()
 }

@@ -102,6 +102,7 @@ pub(crate) enum Framer {
 }
 
 impl Framer {
+    /// Creates the framer before the body's first byte. The framing is open.
     pub(crate) fn new(declared: Declared) -> Framer {
         Framer::Open { declared, head: Vec::new() }
     }
@@ -111,8 +112,8 @@ impl Framer {
         Declared::Ndjson.framing()
     }
 
-    /// Returns the bytes of a document that is not JSON if they are lines of an agent's: an object and another on a line of
-    /// its own, or a string and a line that no quoted speech has.
+    /// Returns the bytes of a document that is not JSON if they are lines of an agent's: an object and another on a
+    /// line of its own, or a string and a line that no quoted speech has. Otherwise returns `None`.
     pub(crate) fn lines_of_document(&self) -> Option<Vec<u8>> {
         let Framer::Document(document) = self else { return None };
         let text = document.whole()?;
@@ -125,6 +126,7 @@ impl Framer {
         are_lines.then(|| text.to_vec())
     }
 
+    /// Returns the framing for one document, or for plain text as `fallback` says.
     fn document(fallback: Fallback) -> Framer {
         Framer::Document(Document::new(fallback))
     }
@@ -237,12 +239,13 @@ impl Framer {
         }
     }
 
-    /// Returns what stands behind the last frame of a body that is known to have arrived whole.
+    /// Returns the line that stands behind the last frame of a body that is known to have arrived whole, or `None` if
+    /// none does. Only server-sent events have one.
     pub(crate) fn behind(&mut self) -> Option<Frame<'_>> {
         if let Framer::Sse(sse) = self { sse.behind() } else { None }
     }
 
-    /// The text of a body that may be plain text, as far as it has come.
+    /// Returns the text of a body that is plain text in any case, as far as it is kept, or `None` for any other body.
     pub(crate) fn plain_text(&self) -> Option<&[u8]> {
         match self {
             Framer::Document(document) => document.plain_text(),
@@ -250,6 +253,7 @@ impl Framer {
         }
     }
 
+    /// Returns true if the framing that was chosen is that of server-sent events.
     pub(crate) fn is_sse(&self) -> bool {
         matches!(self, Framer::Sse(_))
     }

@@ -1,10 +1,11 @@
 //! The framing of server-sent events, by the WHATWG rules
 //! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
 //!
-//! Three departures. WHATWG discards a frame that no blank line ended. Here a stream that is known to have arrived whole
-//! may end in such a frame, and an error must not be lost with it, so it is taken like any other; if it is visibly cut
-//! off, the stream is too. A frame of a name alone is a frame: LangServe ends its streams with `event: end`. And a line
-//! that is no field is not ignored: an agent that fails often says so in one, which [`Standing`] relates to the frame.
+//! Three departures. WHATWG discards a frame that no blank line ended. Here a stream that is known to have arrived
+//! whole may end in such a frame, and an error must not be lost with it, so it is taken like any other; if it is
+//! visibly cut off, the stream is too. A frame of a name alone is a frame: LangServe ends its streams with `event:
+//! end`. And a line that is no field is not ignored: an agent that fails often says so in one, which [`Standing`]
+//! relates to the frame.
 
 use memchr::{memchr, memchr2};
 
@@ -20,8 +21,8 @@ use crate::json::skim::Skim;
 /// The bytes of a frame's name that are kept. No known name is longer, so a longer one may be cut.
 const MAX_NAME: usize = 64;
 
-/// The bytes of a line that is no field of an event which are handed on (64 KiB). Of a longer object the members that are
-/// asked for are.
+/// The bytes of a line that is no field of an event which are handed on (64 KiB). Of a longer object the members that
+/// are asked for are.
 const MAX_LOOSE: usize = 64 * 1024;
 
 #[derive(Debug)]
@@ -73,6 +74,7 @@ enum Standing {
 }
 
 impl Sse {
+    /// Creates the framing before the stream's first byte.
     pub(crate) fn new() -> Sse {
         Sse { lines: Lines::new(LineEnd::Any), pending: Pending::default(), loose: Loose::default(), done: false }
     }
@@ -118,6 +120,7 @@ impl Sse {
         None
     }
 
+    /// Returns the bytes of memory that are held.
     pub(crate) fn capacity(&self) -> usize {
         let skim = self.pending.skim.as_ref().map_or(0, |skim| skim.capacity());
         self.lines.capacity()
@@ -130,7 +133,8 @@ impl Sse {
 
     /// Returns what is left of a stream that is known to have arrived whole: a frame without its blank line counts. It
     /// is cut if its data is JSON without its end, unless it is named `error`, or if it has begun without data or ends
-    /// within the name of a field, unless its name says all (`error` or `end`). [`Self::behind`] has what stands behind it.
+    /// within the name of a field, unless its name says all (`error` or `end`). [`Self::behind`] has what stands behind
+    /// it.
     pub(crate) fn rest(&mut self) -> Rest<'_> {
         self.clear_done();
         let rest = self.lines.rest().filter(|line| !line.bytes.starts_with(b":"));
@@ -170,7 +174,7 @@ impl Sse {
     }
 
     /// Returns the line that stands behind the last frame of a stream that is known to have arrived whole, if it is no
-    /// field. The caller asks for it behind [`Self::rest`].
+    /// field, and otherwise `None`. The caller asks for it behind [`Self::rest`]. A second call returns `None`.
     pub(crate) fn behind(&mut self) -> Option<Frame<'_>> {
         std::mem::take(&mut self.loose.is_held).then(|| self.loose.frame())
     }
@@ -185,7 +189,8 @@ impl Sse {
 }
 
 impl Loose {
-    /// Takes a line in place of the one before.
+    /// Takes a line in place of the one before. At most [`MAX_LOOSE`] bytes of it are kept. Of a longer object, or one
+    /// that was cut, only the members that readers look for are kept. `dropped` says whether something was left out.
     fn take(&mut self, line: Line<'_>) {
         self.line.clear();
         self.dropped = None;
@@ -205,16 +210,19 @@ impl Loose {
         }
     }
 
+    /// Returns the line as a frame.
     fn frame(&self) -> Frame<'_> {
         Frame { dropped: self.dropped, ..Frame::new(Source::Loose, &self.line) }
     }
 }
 
+/// Returns true if a line begins with a space or a tab.
 fn is_indented(line: &[u8]) -> bool {
     matches!(line.first(), Some(b' ' | b'\t'))
 }
 
-/// Returns true if the last line of a stream is surely not the beginning of a field.
+/// Returns true if the last line of a stream is surely not the beginning of a field: it holds a colon, or begins with a
+/// curly bracket, `]`, a space or a tab.
 fn is_no_part_of_a_field(line: &[u8]) -> bool {
     matches!(line.first(), Some(b'{' | b'}' | b']' | b' ' | b'\t')) || line.contains(&b':')
 }
@@ -272,7 +280,9 @@ impl Pending {
         true
     }
 
-    /// Returns how a line that is no field stands to this frame.
+    /// Returns how a line that is no field stands to this frame: `Before` if the frame has no data, `Behind` for a
+    /// traceback, `Within` for a line that begins like a further line of the frame's open JSON. Otherwise an object, or
+    /// a report after JSON that has its end, is `Behind`, and anything else is `Before`.
     fn standing(&mut self, line: &[u8]) -> Standing {
         if !self.has_data {
             return Standing::Before;
@@ -355,7 +365,8 @@ impl Pending {
         self.has_data || !self.name.is_empty()
     }
 
-    /// Returns the frame under way as far as it has come.
+    /// Returns the frame under way as far as it has come: its name, its data, and as its text the data without white
+    /// space around it.
     fn frame(&self) -> Frame<'_> {
         let data = &self.data.0;
         Frame {

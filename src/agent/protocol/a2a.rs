@@ -1,4 +1,5 @@
-//! A2A over JSON-RPC, 0.3 and 1.0. <https://a2a-protocol.org/latest/specification/>
+//! A2A over JSON-RPC, 0.3 and 1.0, and over plain HTTP, whose answers are the results alone.
+//! <https://a2a-protocol.org/latest/specification/>
 
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::form::Form;
@@ -21,11 +22,13 @@ const OLD_KINDS: [&str; 4] = ["task", "message", "status-update", "artifact-upda
 /// The place of an update of an artifact among the kinds.
 const UPDATE: usize = 3;
 
-/// Returns true for a JSON-RPC result of one of A2A's kinds. An error alone does not distinguish A2A and MCP. It counts
-/// as MCP's in a document or a frame named `message`, and as A2A's elsewhere.
+/// Returns true for a JSON-RPC message whose `result` is of one of A2A's kinds. An error alone does not distinguish A2A
+/// and MCP. It counts as MCP's in a document or a frame named `message`, and as A2A's elsewhere. Without an envelope a
+/// result must have the members of its kind, because its names are everyday words.
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     if !members.has(Name::Jsonrpc) {
-        return false;
+        return (members.has(Name::TaskEvent) || members.has_object(Name::Message))
+            && is_result(RawJson::cut(frame.text));
     }
     let Some(result) = members.get(Name::Result) else {
         // An error tells the two protocols of JSON-RPC apart by the framing alone.
@@ -34,7 +37,23 @@ pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     let [kind, task, message, status, artifact] =
         scan::pick(result.raw(), ["kind", KINDS[0], KINDS[1], KINDS[2], KINDS[3]]);
     let is_kind = kind.and_then(RawJson::whole_str).is_some_and(|kind| kind.position(&OLD_KINDS).is_some());
+    // MCP's tasks have their state at the top, as a string.
+    let task = task.filter(|task| task.get("status").is_none_or(RawJson::is_object));
     is_kind || [task, message, status, artifact].into_iter().flatten().any(RawJson::is_object)
+}
+
+/// Returns true if an object is a result of A2A 1.0, by the members that its kind requires: a task or a status with a
+/// state, an artifact that is an object, or a message with an id and a list of parts.
+fn is_result(object: RawJson<'_>) -> bool {
+    let [task, message, status, artifact] = scan::pick(object.raw(), KINDS);
+    let has_state = |of: RawJson<'_>| of.get("status").and_then(|status| status.get("state")).is_some();
+    task.is_some_and(has_state)
+        || status.is_some_and(has_state)
+        || artifact.is_some_and(|update| update.get("artifact").is_some_and(RawJson::is_object))
+        || message.is_some_and(|message| {
+            let [id, parts] = scan::pick(message.raw(), ["messageId", "parts"]);
+            id.is_some() && parts.is_some_and(RawJson::is_array)
+        })
 }
 
 /// The number of artifacts that are distinguished. Any further one counts as the last.
@@ -55,13 +74,15 @@ pub(super) struct Reading {
     artifact: Vec<u8>,
     /// An artifact has text: then no status message is the answer.
     has_artifact: bool,
+    /// A response of JSON-RPC came: then a result stands in one.
+    has_envelope: bool,
     form: Form,
 }
 
 impl Reader for Reading {
     /// Takes a JSON-RPC response. A failed task, a JSON-RPC error, a final state and a message decide the run. Updates
-    /// do not. An error that is null gives way to the result beside it. A frame without `jsonrpc` is left to the
-    /// generic rules.
+    /// do not. An error that is null gives way to the result beside it. A frame that is neither a response nor a result
+    /// without an envelope is left to the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         if self.form.is_of(frame) && transcript.text.is_truncated() {
             return None;
@@ -69,7 +90,12 @@ impl Reader for Reading {
         self.form.clear();
         let value = RawJson::cut(frame.text);
         // Nearly every response has `result` alone.
-        let Some((at, member)) = value.enter_any(&["result", "error"]) else { return foreign(transcript) };
+        let (at, member) = match value.enter_any(&["result", "error"]) {
+            Some(member) => member,
+            None if !self.has_envelope && is_result(value) => return self.take_result(frame, value, transcript),
+            None => return foreign(transcript),
+        };
+        self.has_envelope = true;
         if at == 1 || !member.is_object() {
             let [version, error] = scan::pick(frame.text, ["jsonrpc", "error"]);
             if version.is_none() {
@@ -81,27 +107,10 @@ impl Reader for Reading {
             }
         }
         let result = if at == 0 { member } else { value.enter("result")? };
-        transcript.is_understood = true;
-        let mut update = Update::default();
-        let (kind, value) = update.kind_of(result)?;
-        match kind {
-            0 => self.take_task(frame, value, transcript),
-            1 => {
-                transcript.message(|out| push_message(value, out));
-                decided(frame, transcript, Verdict::Completed)
-            }
-            2 => self.take_status(frame, value.get("status")?, false, transcript),
-            _ => {
-                if update.artifact.is_none() {
-                    update.read(value);
-                }
-                self.take_artifact(frame, update, transcript);
-                None
-            }
-        }
+        self.take_result(frame, result, transcript)
     }
 
-    /// Decides the run: a response of JSON-RPC that has an error is one.
+    /// Decides the run with `failure`: a response of JSON-RPC that has an error is one.
     fn error_beside(&mut self, failure: AnswerError, _transcript: &mut Transcript) -> Option<Verdict> {
         Some(Verdict::Failed(failure))
     }
@@ -151,6 +160,29 @@ impl<'a> Update<'a> {
 }
 
 impl Reading {
+    /// Takes a result by its kind. A message decides the run, a task and a status may, and an artifact never does.
+    /// Returns `None` if nothing is decided, also for a result of no known kind.
+    fn take_result(&mut self, frame: &Frame<'_>, result: RawJson<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        transcript.is_understood = true;
+        let mut update = Update::default();
+        let (kind, value) = update.kind_of(result)?;
+        match kind {
+            0 => self.take_task(frame, value, transcript),
+            1 => {
+                transcript.message(|out| push_message(value, out));
+                decided(frame, transcript, Verdict::Completed)
+            }
+            2 => self.take_status(frame, value.get("status")?, false, transcript),
+            _ => {
+                if update.artifact.is_none() {
+                    update.read(value);
+                }
+                self.take_artifact(frame, update, transcript);
+                None
+            }
+        }
+    }
+
     /// Takes a task. Its artifacts, if it has any, replace those that came before and are the answer. Then its state
     /// counts, by [`Self::take_status`]. In a document, a task that is still at work is the whole answer. A task
     /// without a status decides nothing.
@@ -253,7 +285,8 @@ impl Reading {
     }
 }
 
-/// The bytes of an artifact's id that are compared.
+/// Returns the first 128 bytes of an artifact's id, which are compared, with its quotes. They are empty if it has no
+/// id.
 fn id_of(artifact: RawJson<'_>) -> &[u8] {
     let id = artifact.get("artifactId").map(RawJson::raw).unwrap_or_default();
     &id[..id.len().min(128)]

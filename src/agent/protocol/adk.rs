@@ -1,4 +1,5 @@
-//! Google's ADK: the events of `/run_sse` and `/run`. <https://google.github.io/adk-docs/events/>
+//! Google's ADK: the events of `/run_sse` and `/run`.
+//! <https://google.github.io/adk-docs/events/>
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::duplicates;
@@ -7,13 +8,14 @@ use crate::agent::protocol::form::Form;
 use crate::agent::protocol::members::{Members, Name, Names};
 use crate::agent::protocol::names::name_of;
 use crate::agent::protocol::reader::{Reader, foreign};
-use crate::agent::protocol::words::{message_of, push_parts, reported};
+use crate::agent::protocol::words::{message_of, push_parts, reported, texts};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson};
 
-/// Returns true for an event of ADK. Both members are required, because other frames may have one of them alone.
+/// Returns true for an event of ADK: it has `invocationId` and `author`. Both are required, because other frames may
+/// have one of them alone.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     members.has(Name::InvocationId) && members.has(Name::Author)
 }
@@ -38,6 +40,8 @@ const OTHERS: Names = Names::of(&[
 pub(super) struct Reading {
     /// The text under way is that of partial events: another repeats it as a whole.
     is_partial: bool,
+    /// What the agent waits for: it called a long-running tool, as for an approval, and has said nothing since.
+    waits: Option<FinishReason>,
     form: Form,
 }
 
@@ -45,15 +49,16 @@ impl Reader for Reading {
     /// Takes an event. None decides the run, because ADK has no terminal event. So the last event counts, and each
     /// takes back a failure or a reason to stop that the one before it reported. `interrupted` takes precedence over
     /// `errorCode`'s reason, and that over `finishReason`. An `errorCode` that is no reason to stop short is a failure.
-    /// The user's own messages and the usage of partial events are left out. A frame without `invocationId`, or with a
-    /// member that ADK's events never have, is left to the generic rules.
+    /// After the call of a long-running tool the agent waits for a person or a system, unless it goes on to say
+    /// something. The user's own messages and the usage of partial events are left out. A frame without `invocationId`,
+    /// or with a member that ADK's events never have, is left to the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         if self.form.is_of(frame) && !transcript.wants_text() {
             return None;
         }
         self.form.clear();
         let [mut invocation, mut author, mut partial, mut content] = [None; 4];
-        let [mut code, mut reason, mut interrupted, mut usage] = [None; 4];
+        let [mut code, mut reason, mut interrupted, mut usage, mut long_running] = [None; 5];
         let (mut says_otherwise, mut may_fail) = (false, false);
         for (name, value) in scan::Members::of(frame.text) {
             let place = match &*name_of(name) {
@@ -65,6 +70,7 @@ impl Reader for Reading {
                 b"finishReason" => &mut reason,
                 b"interrupted" => &mut interrupted,
                 b"usageMetadata" => &mut usage,
+                b"longRunningToolIds" => &mut long_running,
                 _ => {
                     let name = Name::of_member(name, value);
                     let is_said = value.is_something() || value.is_false();
@@ -85,6 +91,9 @@ impl Reader for Reading {
         let is_full = is_partial && self.is_partial && !transcript.wants_text();
         if author.and_then(RawJson::as_str).is_none_or(|author| !author.is("user")) {
             self.take_content(content, is_partial, transcript);
+            if long_running.and_then(RawJson::first_element).is_some() {
+                self.waits = Some(waits_for(content));
+            }
         }
         if !is_partial {
             transcript.add_usage(usage);
@@ -101,7 +110,7 @@ impl Reader for Reading {
                     transcript.failure = Some(reported(message));
                 }
             },
-            None => transcript.finish = word(reason).and_then(|reason| FinishReason::from_wire(&reason)),
+            None => transcript.finish = word(reason).and_then(|reason| FinishReason::from_wire(&reason)).or(self.waits),
         }
         if interrupted.is_some_and(RawJson::is_true) {
             transcript.finish = Some(FinishReason::Interrupt);
@@ -113,16 +122,16 @@ impl Reader for Reading {
         None
     }
 
-    /// Decides by what the last event said: an answer that ends in order is complete otherwise.
+    /// Decides an answer that ends in order by what the last event said, as [`Transcript::at_end`] does.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         transcript.at_end()
     }
 }
 
 impl Reading {
-    /// Takes the content of an event, if its role is the model's or missing. Thoughts are always left out. Partial events are
-    /// the pieces of one message. The event that is not partial repeats that message as a whole, and its text replaces the
-    /// pieces. If it has no text, they stay. The calls of functions are counted in it alone.
+    /// Takes the content of an event, if its role is the model's or missing. Thoughts are always left out. Partial
+    /// events are the pieces of one message. The event that is not partial repeats that message as a whole, and its
+    /// text replaces the pieces. If it has no text, they stay. The calls of functions are counted in it alone.
     fn take_content(&mut self, content: Option<RawJson<'_>>, is_partial: bool, transcript: &mut Transcript) {
         // The text is full, and this is more of it.
         if is_partial && self.is_partial && !transcript.wants_text() {
@@ -132,6 +141,9 @@ impl Reading {
         let [role, parts] = scan::pick(content.raw(), ["role", "parts"]);
         let is_models = role.and_then(RawJson::as_str).is_none_or(|role| role.is("model"));
         let Some(parts) = parts.filter(|_| is_models) else { return };
+        if self.waits.is_some() && texts(parts).any(|text| !text.is_empty()) {
+            self.waits = None;
+        }
         if !is_partial {
             self.is_partial = false;
             let calls = parts.elements().filter(|part| part.get("functionCall").is_some_and(RawJson::is_object));
@@ -149,5 +161,19 @@ impl Reading {
                 }
             }
         }
+    }
+}
+
+/// Returns what the call of a long-running tool waits for: `AuthRequired` if one of the functions that are called is
+/// `adk_request_credential`, by which ADK asks for a credential, and `Interrupt` otherwise.
+fn waits_for(content: Option<RawJson<'_>>) -> FinishReason {
+    let parts = content.and_then(|content| content.get("parts"));
+    let mut names = parts
+        .into_iter()
+        .flat_map(RawJson::elements)
+        .filter_map(|part| part.get("functionCall")?.get("name")?.as_str());
+    match names.any(|name| name.is("adk_request_credential")) {
+        true => FinishReason::AuthRequired,
+        false => FinishReason::Interrupt,
     }
 }

@@ -1,17 +1,21 @@
-//! AG-UI. <https://docs.ag-ui.com/concepts/events>
+//! AG-UI.
+//! <https://docs.ag-ui.com/concepts/events>
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::names::stop_by_name;
 use crate::agent::protocol::reader::{Reader, decided, foreign, type_of};
-use crate::agent::protocol::words::{message_of, push_last_answer, reported};
+use crate::agent::protocol::words::{message_of, push_answer, push_last_answer, reported};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
+use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson, Str};
 
 /// Bytes of a message's id that are compared.
 const MAX_ID: usize = 128;
 
-/// Returns true for an event that begins or ends a run. Other types of AG-UI are not recognised by themselves.
+/// Returns true for an event that begins or ends a run: `RUN_STARTED`, `RUN_FINISHED` or `RUN_ERROR`. Other types of
+/// AG-UI are not recognised by themselves.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     let kind = members.get(Name::Type).and_then(RawJson::whole_str);
     kind.is_some_and(|kind| ["RUN_STARTED", "RUN_FINISHED", "RUN_ERROR"].iter().any(|name| kind.is(name)))
@@ -23,6 +27,8 @@ pub(super) struct Reading {
     message_id: Vec<u8>,
     /// The message is not the assistant's.
     is_others: bool,
+    /// What the agent waits for, as an event of its own says. It has begun no message since.
+    waits: Option<FinishReason>,
 }
 
 impl Reader for Reading {
@@ -49,6 +55,7 @@ impl Reader for Reading {
                 self.turn_to(id.and_then(RawJson::as_str), role, transcript);
             }
             b"TOOL_CALL_START" => transcript.progress.tool_uses += 1,
+            b"CUSTOM" => self.waits = waits_by(RawJson::cut(frame.text)).or(self.waits),
             b"MESSAGES_SNAPSHOT" => {
                 if let Some(messages) = RawJson::cut(frame.text).get("messages") {
                     transcript.message(|out| push_last_answer(messages, out));
@@ -56,6 +63,7 @@ impl Reader for Reading {
             }
             b"RUN_FINISHED" => return self.take_finish(frame, transcript),
             b"RUN_ERROR" => {
+                take_usage(frame, RawJson::cut(frame.text).get("usage"), transcript);
                 return Some(Verdict::Failed(reported(message_of(RawJson::cut(frame.text), &["code"]))));
             }
             b"RUN_STARTED" => transcript.is_understood = true,
@@ -74,8 +82,9 @@ impl Reading {
         self.message_id == id[..id.len().min(MAX_ID)]
     }
 
-    /// Turns to the message of a delta or a start, which begins another if its id is another. A message whose role is
-    /// not given is the assistant's. Without an id it belongs to the message under way.
+    /// Turns to the message of a delta or a start. If its id is another one than before, it begins a message. A message
+    /// whose role is not given is the assistant's, and one of another role has no text of the answer. Without an id the
+    /// message under way goes on.
     fn turn_to(&mut self, id: Option<Str<'_>>, role: Option<RawJson<'_>>, transcript: &mut Transcript) {
         if let Some(role) = role.and_then(RawJson::as_str) {
             self.is_others = !role.is("assistant");
@@ -86,23 +95,42 @@ impl Reading {
             self.message_id.extend_from_slice(&id.raw()[..id.raw().len().min(MAX_ID)]);
             self.is_others &= role.is_some();
             if !self.is_others {
+                self.waits = None;
                 transcript.begin_message();
             }
         }
     }
 
-    /// Takes the end of the run. Its usage is a list or an object. The usage of an event that is cut off is not
-    /// counted. `outcome`, or its `type`, says how the agent stopped. A failure that was reported before is taken back,
-    /// because the protocol has `RUN_ERROR` for one.
+    /// Takes the end of the run, and its usage by [`take_usage`]. `outcome`, or its `type`, says how the agent stopped.
+    /// Without an outcome an event of the agent's own may have said that it waits. A failure that was reported before
+    /// is taken back, because the protocol has `RUN_ERROR` for one. `result` is the answer if there was no message.
     fn take_finish(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
-        let [outcome, usage] = scan::pick(frame.text, ["outcome", "usage"]);
-        if frame.is_whole() {
-            usage.into_iter().flat_map(RawJson::elements).for_each(|usage| transcript.add_usage(Some(usage)));
-            transcript.add_usage(usage.filter(|usage| usage.is_object()));
-        }
+        let [outcome, usage, result] = scan::pick(frame.text, ["outcome", "usage", "result"]);
+        take_usage(frame, usage, transcript);
         transcript.failure = None;
-        transcript.stopped(outcome.and_then(|outcome| outcome.get("type").or(Some(outcome))));
+        match outcome.filter(|outcome| outcome.is_something()) {
+            Some(outcome) => transcript.stopped(outcome.get("type").or(Some(outcome))),
+            None => transcript.finish = self.waits.or(transcript.finish),
+        }
+        if let Some(result) = result.filter(|_| transcript.answer().is_empty()) {
+            transcript.message(|out| push_answer(result, out, 4));
+        }
         let verdict = transcript.last_word();
         decided(frame, transcript, verdict)
     }
+}
+
+/// Adds the usage of a run's end: a list or an object. That of an event that is cut off is not counted.
+fn take_usage(frame: &Frame<'_>, usage: Option<RawJson<'_>>, transcript: &mut Transcript) {
+    if frame.is_whole() {
+        usage.into_iter().flat_map(RawJson::elements).for_each(|usage| transcript.add_usage(Some(usage)));
+        transcript.add_usage(usage.filter(|usage| usage.is_object()));
+    }
+}
+
+/// Returns what the agent waits for, if the name of an event of its own says so, with or without `on_` before it, and
+/// otherwise `None`. LangGraph's interrupts are named `on_interrupt`.
+fn waits_by(event: RawJson<'_>) -> Option<FinishReason> {
+    let name = event.get("name")?.whole_str()?.read(64);
+    stop_by_name(name.strip_prefix("on_").unwrap_or(&name)).filter(|reason| reason.waits())
 }

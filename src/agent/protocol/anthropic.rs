@@ -1,4 +1,5 @@
-//! Anthropic's Messages API. <https://docs.anthropic.com/en/docs/build-with-claude/streaming>
+//! Anthropic's Messages API.
+//! <https://docs.anthropic.com/en/docs/build-with-claude/streaming>
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::duplicates;
@@ -10,7 +11,8 @@ use crate::agent::transcript::Transcript;
 use crate::domain::{answer::Verdict, usage::Usage};
 use crate::json::scan::{self, RawJson};
 
-/// Returns true for the start of a streamed message, or for a whole message as a document.
+/// Returns true for the start of a streamed message, `message_start`, or for a document that is a whole `message` of
+/// the assistant's.
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     members.is(Name::Type, "message_start")
         || (frame.is_document()
@@ -90,8 +92,9 @@ impl Reader for Reading {
         None
     }
 
-    /// Decides a stream that ended in order. It needs a `message_stop` after the last `message_start`. A message that
-    /// stopped for a tool is complete then.
+    /// Decides a stream that ended in order. If a `message_stop` came after the last `message_start`,
+    /// [`Transcript::at_end`] decides: a message that stopped for a tool is complete. Otherwise the stream is
+    /// interrupted, or failed if a failure was reported.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         if self.is_stopped { transcript.at_end() } else { transcript.without_terminal_event() }
     }

@@ -10,7 +10,8 @@ use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::json::scan::{self, RawJson};
 
-/// Returns true for the start of a message. Other events of Bedrock are not recognised by themselves.
+/// Returns true for the start of a message: an object `messageStart` with a `role`. Other events of Bedrock are not
+/// recognised by themselves.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     members.get(Name::MessageStart).and_then(|start| start.get("role")).is_some()
 }
@@ -59,12 +60,13 @@ impl Reader for Reading {
         None
     }
 
-    /// Decides a stream that ended in order without a deciding `messageStop`. It is complete only if the last message
-    /// stopped for a tool.
+    /// Decides a stream that ended in order without a deciding `messageStop`. If the last message stopped for a tool,
+    /// [`Transcript::at_end`] decides. Otherwise the stream is interrupted, or failed if a failure was reported.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         if self.stopped_for_tool { transcript.at_end() } else { transcript.without_terminal_event() }
     }
 
+    /// Returns true: `metadata` with the usage comes after `messageStop`.
     fn awaits_usage(&self) -> bool {
         true
     }

@@ -15,8 +15,8 @@ pub(super) fn pick<'a, const N: usize>(object: RawJson<'a>, names: [&str; N]) ->
     picked
 }
 
-/// Takes another member of a name in place of the one before, if it says more of the run's end. Few frames have two: the
-/// weights are not computed for the first.
+/// Takes another member of a name in place of the one before, if it says more of the run's end. Few frames have two:
+/// the weights are not computed for the first.
 pub(super) fn hear<'a>(heard: &mut Option<RawJson<'a>>, value: RawJson<'a>) {
     let weight = |value| Name::StopReason.weight(value);
     if heard.is_none_or(|before| weight(value) > weight(before)) {

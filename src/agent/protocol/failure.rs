@@ -101,8 +101,8 @@ fn failure_in(frame: &Frame<'_>, value: RawJson<'_>) -> Option<Failed> {
         .then(|| Failed { message: exception.map_or_else(|| message_of(value, &[]), error_text), is_final: false })
 }
 
-/// Returns the failure that an `error` reports beside what a frame of a protocol's own says, or `None` if there is none.
-/// The error of a tool is the tool's, and the agent itself deals with it.
+/// Returns the failure that an `error` reports beside what a frame of a protocol's own says, or `None` if there is
+/// none. The error of a tool is the tool's, and the agent itself deals with it.
 pub(crate) fn error_beside(frame: &Frame<'_>) -> Option<AnswerError> {
     // Nearly no frame has the name, and this costs the least.
     static NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"rror\""));
@@ -117,7 +117,9 @@ pub(crate) fn error_beside(frame: &Frame<'_>) -> Option<AnswerError> {
     (says_failed && !is_tools).then(|| reported(message_of(RawJson::cut(frame.text), &[])))
 }
 
-/// Returns true if the members of an object that is about no tool say that the run failed.
+/// Returns true if one of the members says by [`Name::says_failed`] that the run failed. An `error` beside an
+/// `original_type` does not count, and a `code` counts only beside a `message` and without an answer. The object must
+/// not be about a tool.
 fn says_failed(members: &Members<'_>) -> bool {
     const ANSWERS: Names =
         Names::of(&[Name::Data, Name::Text, Name::Content, Name::Answer, Name::Result, Name::Output]);
@@ -134,7 +136,17 @@ fn says_failed(members: &Members<'_>) -> bool {
 }
 
 impl Name {
-    /// Returns true if a member of this name says that the run failed, as far as its value tells.
+    /// Returns true if `value`, the value of a member of this name, says that the run failed:
+    ///
+    /// - `error`, `errors`, `errorMessage`, an exception, an error of the graph: it is not empty, and
+    ///   [`is_nothing_said`] does not hold.
+    /// - `errorCode`: so, too, and it is no word of success.
+    /// - `status`: a word of failure other than `fail`, or a number from 400 to 599.
+    /// - `success`, `ok`: false. `isError`, `failed`: true. Either may be a text.
+    /// - `statusCode`: at least 400. `code`: from 400 to 599.
+    /// - `type`, `event`, `kind`: a word of failure.
+    ///
+    /// Any other name says nothing of it.
     pub(super) fn says_failed(self, value: RawJson<'_>) -> bool {
         let is_said = || value.is_something() && !is_nothing_said(value);
         let is_failure_word = || value.whole_str().is_some_and(is_failure);
@@ -178,7 +190,7 @@ impl Name {
     }
 }
 
-/// Returns true if a word says that something failed.
+/// Returns true if the first 64 bytes of a word say that something failed, as [`is_failure_word`] decides.
 fn is_failure(word: Str<'_>) -> bool {
     // Nearly every type is none: no copy is made of it.
     const HINTS: [&[u8]; 5] = [b"err", b"fai", b"exc", b"cra", b"fat"];
@@ -186,7 +198,8 @@ fn is_failure(word: Str<'_>) -> bool {
     (word.has_escapes() || word.raw().windows(3).take(64).any(hints)) && is_failure_word(&word.read(64))
 }
 
-/// Returns true for texts without meaning, such as the placeholders of languages, and for an object whose code is 0.
+/// Returns true for a text that is blank, `none`, `null`, `false` or `undefined` in any case, and for an object whose
+/// `code` is 0 and whose `message` is absent, empty, `ok` or `success`.
 fn is_nothing_said(value: RawJson<'_>) -> bool {
     if value.is_object() {
         let [code, message] = scan::pick(value.raw(), ["code", "message"]);
@@ -206,7 +219,8 @@ fn is_word_of_success(value: RawJson<'_>) -> bool {
         || value.as_count().is_some_and(|code| code < 400)
 }
 
-/// Returns an exception of Bedrock's kind, at the top or within `event`. The one at the top comes first.
+/// Returns an exception of Bedrock's kind: the one at the top of the object, or otherwise the first within its `event`.
+/// Returns `None` if there is none.
 fn exception_of<'a>(members: &Members<'a>) -> Option<RawJson<'a>> {
     members.get(Name::Exception).or_else(|| {
         let event = members.get(Name::Event).filter(|event| event.is_object())?;
@@ -216,7 +230,8 @@ fn exception_of<'a>(members: &Members<'a>) -> Option<RawJson<'a>> {
     })
 }
 
-/// Returns true if a frame is about a tool: its errors and its texts are the tool's, not the agent's. The one document
+/// Returns true if a frame is about a tool, so that its errors and its texts are the tool's, not the agent's: the
+/// frame's name, its `type` or its `event` begins with `tool`, its role is `tool`, or it names a tool. The one document
 /// of an answer may name a tool beside the agent's words.
 pub(super) fn is_tools(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     let is_tools_name = |name: &[u8]| name.len() >= 4 && name[..4].eq_ignore_ascii_case(b"tool");

@@ -1,15 +1,16 @@
-//! The form of a frame whose text is not read any more, because the answer is full: a frame of the same form says nothing.
+//! The form of a frame whose text is not read any more, because the answer is full: a frame of the same form says
+//! nothing.
 
 use crate::agent::framing::frame::{Frame, Source};
-use crate::json::scan::{self, Str};
+use crate::json::{ends::end_of_string, scan::Str};
 
 /// Bytes around the text up to which a form is kept (2 KiB). The deltas of all known agents have fewer.
 const MAX_FORM: usize = 2 * 1024;
 
-/// All of a frame but one text in it. The reader of a protocol notes a frame that changed nothing, because its text was not
-/// read and no other member says anything. Another frame that differs in that text alone changes nothing either: what a
-/// reader finds depends on the bytes around the text alone. Any other frame ends the form, because it may change what the
-/// noted one would say.
+/// All of a frame but one text in it. The reader of a protocol notes a frame that changed nothing, because its text was
+/// not read and no other member says anything. Another frame that differs in that text alone changes nothing either:
+/// what a reader finds depends on the bytes around the text alone. Any other frame ends the form, because it may change
+/// what the noted one would say.
 #[derive(Debug, Default)]
 pub(super) struct Form {
     /// `None` while no frame is noted.
@@ -27,11 +28,11 @@ impl Form {
         let Some(quote) = self.before.len().checked_sub(1) else { return false };
         frame.dropped.is_none()
             && self.source == Some(frame.source)
-            // On x86-64, comparing two empty slices takes 70 ns: `memcmp` reads at the address of an empty vector, which no page
-            // has, and the processor discards the fault.
+            // On x86-64, comparing two empty slices takes 70 ns: `memcmp` reads at the address of an empty vector,
+            // which no page has, and the processor discards the fault.
             && (frame.name.is_empty() && self.name.is_empty() || frame.name == self.name)
             && frame.text.starts_with(&self.before)
-            && scan::end_of_string(&frame.text[quote..])
+            && end_of_string(&frame.text[quote..])
                 .is_some_and(|(end, _)| frame.text[quote + end..] == self.behind)
     }
 

@@ -60,13 +60,14 @@ pub(super) enum Under {
 }
 
 impl Under {
-    /// Returns true if nothing that counts as an answer was said.
+    /// Returns true if nothing was understood yet, or only a remark.
     fn is_silent(self) -> bool {
         matches!(self, Under::Nothing | Under::Remark)
     }
 }
 
-/// Returns true if the name of a server-sent event says that it is about the run, not its answer.
+/// Returns true if the name of a server-sent event says that it is about the run, not its answer: one of [`REMARKS`],
+/// `bye` or `close`.
 fn is_remark_by_name(frame: &Frame<'_>) -> bool {
     frame.source == Source::Sse
         && !frame.name.is_empty()
@@ -88,6 +89,8 @@ pub(crate) struct Generic {
     pub(super) plain_kind: Vec<u8>,
     /// The last object said nothing.
     pub(super) is_silent: bool,
+    /// The kind of the event that the pieces began with, as [`kind_of`] tells it.
+    first_kind: Vec<u8>,
 }
 
 /// The meaning of a server-sent event's name.
@@ -136,10 +139,10 @@ impl Generic {
         (understood, verdict)
     }
 
-    /// Takes the name of a server-sent event. If it is a name of failure, the transcript gets a failure in the frame's words
-    /// and the usage of its members, and the caller reads nothing else of the frame. If it says how the agent stopped, the
-    /// reason is returned and not noted: the caller reads the rest of the frame, whose own word comes first. Any other name
-    /// returns `Nothing`. `self` keeps the last of these, only to skip its repetitions.
+    /// Takes the name of a server-sent event. If it is a name of failure, the transcript gets a failure in the frame's
+    /// words and the usage of its members, and the caller reads nothing else of the frame. If it says how the agent
+    /// stopped, the reason is returned and not noted: the caller reads the rest of the frame, whose own word comes
+    /// first. Any other name returns `Nothing`. `self` keeps the last of these, only to skip its repetitions.
     fn take_name(&mut self, frame: &Frame<'_>, members: Option<&Members<'_>>, transcript: &mut Transcript) -> Named {
         // Nearly every name is that of the frame before.
         if frame.name == self.plain_name {
@@ -161,7 +164,7 @@ impl Generic {
         Named::Nothing
     }
 
-    /// Returns true once something of an answer was understood.
+    /// Returns true once something of an answer was understood that is no remark.
     pub(crate) fn has_said(&self) -> bool {
         self.has_said
     }
@@ -293,7 +296,7 @@ impl Generic {
         let is_remark = kind.is_some_and(|kind| kind.position(&REMARKS).is_some())
             || (name == Name::Message && members.has(Name::Status))
             || is_remark_by_name(frame);
-        if is_remark && !self.under.is_silent() {
+        if is_remark && !self.under.is_silent() || self.is_said_again(frame, members, text.as_str(), transcript) {
             return;
         }
         self.make_room(
@@ -301,7 +304,22 @@ impl Generic {
             text.as_str().as_bytes(),
             transcript,
         );
+        if transcript.pieces.is_empty() {
+            let kind = kind_of(frame, members);
+            self.first_kind = kind[..kind.len().min(64)].to_vec();
+        }
         transcript.pieces.push(text.as_str());
+    }
+
+    /// Returns true if a text is all of the answer so far, said once more by an event of another kind than its pieces:
+    /// the one that ends the run often repeats it.
+    fn is_said_again(&self, frame: &Frame<'_>, members: &Members<'_>, text: &str, transcript: &Transcript) -> bool {
+        let said = transcript.pieces.as_str();
+        if !matches!(self.under, Under::Member(_)) || said.len() != text.len() || said != text {
+            return false;
+        }
+        let kind = kind_of(frame, members);
+        !kind.is_empty() && !self.first_kind.is_empty() && self.first_kind != kind[..kind.len().min(64)]
     }
 
     /// Returns true if no more text of an object is kept, and there is no failure that it could take back.
@@ -365,19 +383,25 @@ impl Generic {
         }
     }
 
-    /// Decides an answer that ended in order: its last word decides, and without one it is complete.
+    /// Decides an answer that ended in order, as [`Transcript::at_end`] does.
     pub(crate) fn end(&self, transcript: &Transcript) -> Verdict {
         transcript.at_end()
     }
 }
 
-/// Returns true if a text is a JSON array that begins with an object.
+/// Returns the kind of an event: its `type`, its `event` or its name, escapes unread. It is empty if it has none.
+fn kind_of<'a>(frame: &Frame<'a>, members: &Members<'a>) -> &'a [u8] {
+    let named = members.get(Name::Type).or_else(|| members.get(Name::Event)).filter(|kind| kind.whole_str().is_some());
+    named.map_or(frame.name, RawJson::raw)
+}
+
+/// Returns true if a text that begins with `[` is a JSON array whose first element is an object.
 fn is_list_of_objects(text: &[u8]) -> bool {
     scan::trim(&text[1..]).starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
 }
 
-/// Returns the first of the members of [`ANSWERS`] that has text, and that text. Words of the user or a tool are no
-/// answer, and Python's repr is no text.
+/// Returns the first of the members of [`ANSWERS`] that has text, and that text, or `None` if none has any. Words of
+/// the user or a tool are no answer, and Python's repr is no text.
 fn answer_of(members: &Members<'_>) -> Option<(Name, BoundedText)> {
     if is_word(members.get(Name::Role), &["user", "tool"]) || is_word(members.get(Name::Type), &["human"]) {
         return None;
@@ -389,7 +413,8 @@ fn answer_of(members: &Members<'_>) -> Option<(Name, BoundedText)> {
     })
 }
 
-/// Appends the answer that an object of an agent's own holds, if any.
+/// Appends the answer that an object of an agent's own holds, in the first of [`ANSWERS`] that has text. Appends
+/// nothing if it holds none.
 pub(super) fn push_answer_of(members: &Members<'_>, out: &mut BoundedText) {
     if let Some((_, text)) = answer_of(members) {
         out.push(text.as_str());

@@ -31,7 +31,8 @@ pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
                 || members.get(Name::Messages).is_some_and(has_graph_messages)))
 }
 
-/// Returns true if a frame's name is that of a stream mode that no other server uses.
+/// Returns true if a frame's name is that of a stream mode that no other server uses: `values`, `messages` or
+/// `updates`, alone or before a `/` or `|`.
 pub(super) fn is_own_name(name: &[u8]) -> bool {
     // A mode may name its part or its subgraph: `messages/partial`, `values|agent:1`.
     let mode = name.split(|byte| matches!(byte, b'/' | b'|')).next().unwrap_or_default();
@@ -70,7 +71,7 @@ fn has_form_of_mode(frame: &Frame<'_>) -> bool {
     }
 }
 
-/// Returns true if a list holds a message of LangChain's types.
+/// Returns true if an element of a list has the `type` `human` or `ai`, LangChain's types of messages.
 fn has_graph_messages(messages: RawJson<'_>) -> bool {
     messages.elements().any(|message| {
         let kind = message.get("type").and_then(RawJson::as_str);
@@ -118,17 +119,18 @@ impl Reader for Reading {
         None
     }
 
-    /// Decides by what was said last: an answer that ends in order is complete otherwise.
+    /// Decides an answer that ends in order by what was said last, as [`Transcript::at_end`] does.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         transcript.at_end()
     }
 
-    /// Passes it over: a state may have channels of any name, and the server has names of its own for errors.
+    /// Passes the error over and decides nothing: a state may have channels of any name, and the server has names of
+    /// its own for errors.
     fn error_beside(&mut self, _failure: AnswerError, _transcript: &mut Transcript) -> Option<Verdict> {
         None
     }
 
-    /// Takes the server's error, in its own form if it has one.
+    /// Decides the run as failed, in the words of the server's error, or otherwise of the frame.
     fn error(&mut self, frame: &Frame<'_>, _transcript: &mut Transcript) -> Verdict {
         Verdict::Failed(graph_error(RawJson::cut(frame.text)).unwrap_or_else(|| reported(message_of_frame(frame))))
     }
@@ -141,7 +143,29 @@ fn graph_error(error: RawJson<'_>) -> Option<AnswerError> {
     Some(reported(Some(message.and_then(error_text).or_else(|| message_of(error, &[]))?)))
 }
 
-/// Returns the usage with that of another message, if that has any counts.
+/// Notes how the model stopped that wrote a message, in the words of its provider, which LangChain keeps beside it.
+/// What was noted of the message before is taken back if this is another. While the run waits for a person, nothing
+/// changes.
+fn note_stop(message: RawJson<'_>, is_another: bool, transcript: &mut Transcript) {
+    if transcript.finish.is_some_and(FinishReason::waits) {
+        return;
+    }
+    if is_another {
+        transcript.finish = None;
+    }
+    let [response, others] = scan::pick(message.raw(), ["response_metadata", "additional_kwargs"]);
+    let reasons = ["finish_reason", "stop_reason", "stopReason", "done_reason"];
+    let reasons = response.map_or([None; 4], |response| scan::pick(response.raw(), reasons));
+    if let Some(reason) = reasons.into_iter().flatten().find(|reason| reason.is_something()) {
+        transcript.stopped(Some(reason));
+    }
+    if others.and_then(|others| others.get("refusal")).is_some_and(RawJson::is_something) {
+        transcript.finish = Some(FinishReason::Refusal);
+    }
+}
+
+/// Returns the sum of `usage` and that of another message. A message that counts nothing leaves `usage` as it is, and
+/// `None` counts as 0.
 fn added(usage: Option<Usage>, of_message: Option<RawJson<'_>>) -> Option<Usage> {
     match of_message.and_then(Counts::of) {
         Some(counts) => Some(usage.unwrap_or_default().plus(counts.into())),
@@ -173,17 +197,18 @@ impl Reading {
         if let Some(error) = error.filter(|error| error.is_something()) {
             return Some(Verdict::Failed(graph_error(error).unwrap_or_else(|| reported(error_text(error)))));
         }
-        if interrupt.is_some_and(RawJson::is_something) {
-            transcript.finish = Some(FinishReason::Interrupt);
-        }
         if let Some(messages) = messages.filter(|_| !transcript.is_muted) {
             self.take_thread(messages, transcript);
+        }
+        if interrupt.is_some_and(RawJson::is_something) {
+            transcript.finish = Some(FinishReason::Interrupt);
         }
         None
     }
 
     /// Takes the messages of a thread. Only those after the user's last one belong to this run. Their usage replaces
-    /// that of the state before, and the larger count of tool calls is kept.
+    /// that of the state before, and the larger count of tool calls is kept. The assistant's last one says how the
+    /// model stopped.
     fn take_thread(&mut self, messages: RawJson<'_>, transcript: &mut Transcript) {
         let mut text = BoundedText::new(MAX_OUTPUT);
         push_last_answer(messages, &mut text);
@@ -192,15 +217,18 @@ impl Reading {
         }
         let mut usage = None::<Usage>;
         let mut tools = 0;
+        let mut last = None;
         for message in messages.elements() {
             if is_users(message) {
-                (usage, tools) = (None, 0);
+                (usage, tools, last) = (None, 0, None);
             }
             if is_assistants(message) {
+                last = Some(message);
                 usage = added(usage, message.get("usage_metadata"));
                 tools += message.get("tool_calls").into_iter().flat_map(RawJson::elements).count() as u64;
             }
         }
+        last.into_iter().for_each(|message| note_stop(message, true, transcript));
         self.by_values = usage.or(self.by_values);
         transcript.progress.tool_uses = tools.max(transcript.progress.tool_uses);
     }
@@ -222,6 +250,7 @@ impl Reading {
             } else if let Some(messages) = value.get("messages") {
                 transcript.message(|out| push_last_answer(messages, out));
                 messages.elements().filter(|message| is_assistants(*message)).for_each(|message| {
+                    note_stop(message, true, transcript);
                     self.by_updates = added(self.by_updates, message.get("usage_metadata"));
                 });
             }
@@ -241,6 +270,9 @@ impl Reading {
         if !is_chunk && !kind.is_some_and(|kind| kind.is("ai")) {
             return;
         }
+        let id = id.map(RawJson::raw).unwrap_or_default();
+        let id = &id[..id.len().min(128)];
+        note_stop(message, !is_chunk || self.message_id != id, transcript);
         if is_chunk && frame.name == b"messages" {
             self.by_chunks = added(self.by_chunks, usage);
         }
@@ -248,8 +280,6 @@ impl Reading {
         if frame.name.starts_with(b"messages/") || !is_chunk {
             return transcript.message(|out| push_parts(content, out));
         }
-        let id = id.map(RawJson::raw).unwrap_or_default();
-        let id = &id[..id.len().min(128)];
         if self.message_id != id {
             self.message_id = id.to_vec();
             transcript.begin_message();

@@ -1,4 +1,5 @@
-//! LangServe: `/stream` and `/stream_log`. <https://github.com/langchain-ai/langserve>
+//! LangServe: `/stream` and `/stream_log`.
+//! <https://github.com/langchain-ai/langserve>
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::Members;
@@ -35,8 +36,8 @@ pub(super) struct Reading {
 
 impl Reader for Reading {
     /// Takes a frame by its name. `end` decides the run. The data of `/stream` is a string or a chunk's object, that of
-    /// `/stream_log` a list of changes. `metadata` is ignored; an object that is no chunk, and a
-    /// frame of another name, are left to the generic rules.
+    /// `/stream_log` a list of changes. `metadata` is ignored; an object that is no chunk, and a frame of another name,
+    /// are left to the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         match frame.name {
             // The generic rules read it before it decides.
@@ -66,26 +67,29 @@ impl Reader for Reading {
         None
     }
 
-    /// Decides a stream that ended in order without a deciding `end`. An `end` with data of the agent's own must have
-    /// come, which the generic rules have read.
+    /// Decides a stream that ended in order without a deciding `end`. If an `end` with data of the agent's own came,
+    /// which the generic rules have read, [`Transcript::at_end`] decides. Otherwise the stream is interrupted, or
+    /// failed if a failure was reported.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         if self.is_over { transcript.at_end() } else { transcript.without_terminal_event() }
     }
 
-    /// Passes it over: an output is the application's object, and the server has a frame of its own for errors.
+    /// Passes the error over and decides nothing: an output is the application's object, and the server has a frame of
+    /// its own for errors.
     fn error_beside(&mut self, _failure: AnswerError, _transcript: &mut Transcript) -> Option<Verdict> {
         None
     }
 
+    /// Returns true: a string is a piece of the text, even if it is JSON.
     fn takes_strings(&self) -> bool {
         true
     }
 }
 
 impl Reading {
-    /// Takes an object of data. A string or a list of parts under `content`, or otherwise under `output`, is a piece of the
-    /// answer, and anything else there is a whole message. Among the changes of `/stream_log`, the one at `/final_output` holds the
-    /// answer. Then `content` and `output` are not read.
+    /// Takes an object of data. A string or a list of parts under `content`, or otherwise under `output`, is a piece of
+    /// the answer, and anything else there is a whole message. Among the changes of `/stream_log`, the one at
+    /// `/final_output` holds the answer. Then `content` and `output` are not read.
     fn take_chunk(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) {
         let [ops, content, output] = scan::pick(frame.text, ["ops", "content", "output"]);
         for op in ops.into_iter().flat_map(RawJson::elements) {
@@ -106,7 +110,8 @@ impl Reading {
     }
 }
 
-/// Appends the text of an output: a string, a list of parts, or the value under `content` or `output` of an object.
+/// Appends the text of an output: a string, a list of parts, or the value under `content`, or otherwise under `output`,
+/// of an object.
 fn push_value(value: RawJson<'_>, out: &mut BoundedText) {
     if !value.is_object() {
         return push_parts(value, out);

@@ -1,4 +1,5 @@
-//! Mastra's `fullStream`, sent on. <https://mastra.ai/reference/streaming/ChunkType>
+//! Mastra's `fullStream`, sent on.
+//! <https://mastra.ai/reference/streaming/ChunkType>
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::failure::failure_of;
@@ -17,7 +18,8 @@ pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     members.has(Name::RunId) && members.has_object(Name::Payload) && kind.is_some_and(|kind| is_own(&name_of(kind)))
 }
 
-/// Returns true if a type is that of a chunk of Mastra.
+/// Returns true if a `type` is one of Mastra's, or begins as those of one of its families do, such as `text-`, `tool-`
+/// or `data-`.
 fn is_own(kind: &[u8]) -> bool {
     const OWN: [&[u8]; 11] = [
         b"start",
@@ -88,8 +90,8 @@ impl Reader for Reading {
         None
     }
 
-    /// Decides a stream that ended in order without `finish`. If a tool waits for an approval or suspended the run, and
-    /// no failure was reported, it is incomplete as an interrupt.
+    /// Decides a stream that ended in order without `finish`. It is failed if a failure was reported, an interrupt if a
+    /// tool waits for an approval or suspended the run, and otherwise interrupted.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         match transcript.failed() {
             None if self.is_suspended => Verdict::Incomplete(FinishReason::Interrupt),
@@ -98,7 +100,8 @@ impl Reader for Reading {
     }
 }
 
-/// Takes a chunk that says that the run stopped short for this reason.
+/// Takes a chunk that says that the run stopped short for this reason, and decides the run as incomplete if the chunk
+/// has its end.
 fn stopped(frame: &Frame<'_>, reason: FinishReason, transcript: &mut Transcript) -> Option<Verdict> {
     transcript.finish = Some(reason);
     decided(frame, transcript, Verdict::Incomplete(reason))

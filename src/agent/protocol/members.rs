@@ -11,6 +11,7 @@ macro_rules! names {
         pub(crate) enum Name { $($variant,)* }
 
         impl Name {
+            /// Returns the bit of this name in a set.
             const fn bit(self) -> u64 {
                 1 << self as u64
             }
@@ -23,7 +24,7 @@ macro_rules! names {
             #[cfg(test)]
             const SPELLINGS: &[&[u8]] = &[$($($word as &[u8]),+),*];
 
-            /// Returns the member of this name, in any of its spellings.
+            /// Returns the name that `word` is a spelling of, or `None` if it is none.
             fn of(word: &[u8]) -> Option<Name> {
                 // The words differ in their length nearly always: a `match` compares that first.
                 match word {
@@ -75,6 +76,7 @@ names! {
     Tokens = b"input_tokens" = b"output_tokens" = b"inputTokens" = b"outputTokens" = b"prompt_tokens"
         = b"completion_tokens" = b"promptTokens" = b"completionTokens",
     Metadata = b"metadata",
+    Metrics = b"metrics",
     Role = b"role",
     Tool = b"tool_call_id" = b"toolCallId" = b"tool_use_id" = b"toolUseId" = b"tool_name" = b"toolName"
         = b"tool" = b"toolResult" = b"tool_result",
@@ -82,6 +84,7 @@ names! {
     ForceStop = b"force_stop",
     ToolInterrupt = b"tool_interrupt_event",
     Jsonrpc = b"jsonrpc",
+    TaskEvent = b"task" = b"statusUpdate" = b"artifactUpdate",
     Object = b"object",
     RunId = b"runId",
     Payload = b"payload",
@@ -114,14 +117,15 @@ impl Names {
         Names(self.0 | name.bit())
     }
 
-    /// Returns true if a name is one of these.
+    /// Returns true if the name is in the set.
     pub(crate) fn contains(self, name: Name) -> bool {
         self.0 & name.bit() != 0
     }
 }
 
 impl Name {
-    /// Returns which member this is, if somebody asks for it: its name in any spelling, its escapes read, or an exception.
+    /// Returns which member this is, by its name in any spelling, with its escapes read. A member whose name ends in
+    /// `Exception`, with an exception as its value, is [`Name::Exception`]. Returns `None` if nobody asks for it.
     pub(super) fn of_member(name: Str<'_>, value: RawJson<'_>) -> Option<Name> {
         let known = match name.has_escapes() {
             false => Name::of(name.raw()),
@@ -134,8 +138,8 @@ impl Name {
 /// Members of one object that are kept without an allocation.
 const FEW: usize = 8;
 
-/// The members of one object. If there are duplicates, the one that says the most of the run's end counts, and the first
-/// among equals.
+/// The members of one object. If there are duplicates, the one that says the most of the run's end counts, and the
+/// first among equals.
 #[derive(Debug)]
 pub(crate) struct Members<'a> {
     /// A bit for each name that is there.
@@ -178,8 +182,9 @@ impl<'a> Members<'a> {
         members.is_closed = rest.is_closed();
     }
 
-    /// Keeps a member. Among duplicates, and among two spellings of one name, the one of the most [`Name::weight`] counts:
-    /// readers of JSON differ in which of them they hear, and a failure must not hide behind a null or a success.
+    /// Keeps a member. Among duplicates, and among two spellings of one name, the one of the most [`Name::weight`]
+    /// counts: readers of JSON differ in which of them they hear, and a failure must not hide behind a null or a
+    /// success.
     fn add(&mut self, name: Name, value: RawJson<'a>) {
         if self.seen & name.bit() != 0 {
             if value.is_object() || value.is_array() {
@@ -200,23 +205,25 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// Returns the place of a member that was kept.
+    /// Returns the place of the kept value of this name, or `None` if there is none.
     fn entry(&mut self, name: Name) -> Option<&mut RawJson<'a>> {
         let found = self.found[..self.count].iter_mut().chain(&mut self.more);
         found.filter(|(known, _)| *known == name).map(|(_, value)| value).next()
     }
 
-    /// Returns a member, the first of its spellings.
+    /// Returns the value of this name that was kept, or `None` if there is none.
     #[inline(always)]
     pub(crate) fn get(&self, name: Name) -> Option<RawJson<'a>> {
         if self.has(name) { self.find(name) } else { None }
     }
 
+    /// Looks for the value of this name among those that were kept. Returns the first, or `None` if there is none.
     fn find(&self, name: Name) -> Option<RawJson<'a>> {
         let mut found = self.found[..self.count].iter().chain(&self.more);
         found.find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 
+    /// Returns true if a member of this name is there.
     #[inline(always)]
     pub(crate) fn has(&self, name: Name) -> bool {
         self.seen & name.bit() != 0
@@ -240,12 +247,12 @@ impl<'a> Members<'a> {
         self.seen & !name.bit() == 0
     }
 
-    /// Returns true if this is so of one of the members.
+    /// Returns true if `is_so` of the name and the value of one of the members.
     pub(crate) fn any(&self, is_so: impl Fn(Name, RawJson<'a>) -> bool) -> bool {
         self.found[..self.count].iter().chain(&self.more).any(|(name, value)| is_so(*name, *value))
     }
 
-    /// Returns true if the member is this string.
+    /// Returns true if the member is the whole string `word`.
     pub(crate) fn is(&self, name: Name, word: &str) -> bool {
         self.get(name).and_then(RawJson::whole_str).is_some_and(|value| value.is(word))
     }
@@ -275,7 +282,8 @@ impl<'a> Members<'a> {
     }
 }
 
-/// Returns true if a member is an exception of Bedrock's kind, such as `throttlingException`.
+/// Returns true if a member is an exception of Bedrock's kind, such as `throttlingException`: its name has more than
+/// `Exception` and ends in it, and its value is an object or a string that is not empty.
 pub(crate) fn is_exception(name: &[u8], value: RawJson<'_>) -> bool {
     name.len() > "Exception".len()
         && name.ends_with(b"Exception")

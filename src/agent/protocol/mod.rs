@@ -80,11 +80,12 @@ pub(crate) const SIGNS: Names = Names::of(&[
     Name::MessageStart,
     Name::Object,
     Name::RunId,
+    Name::TaskEvent,
     Name::ToolInterrupt,
 ]);
 
-/// Recognises the protocol of a frame: the first row of [`ROWS`] that claims it. `members` are those of an object, and
-/// none for anything else.
+/// Recognises the protocol of a frame: the first row of [`ROWS`] that claims it, or `None` if none does. `members` are
+/// those of an object, and none for anything else.
 pub(crate) fn recognise(frame: &Frame<'_>, members: &Members<'_>) -> Option<Protocol> {
     ROWS.iter().find(|row| (row.recognises)(frame, members)).map(|row| row.protocol)
 }
@@ -96,7 +97,7 @@ pub(crate) fn is_weak(protocol: Protocol) -> bool {
 }
 
 /// Recognises the protocol after `event: metadata`, with which both servers of LangChain begin, by a frame's name
-/// alone.
+/// alone: LangServe by `data` or `end`, LangGraph by a mode of its own. Any other name is `None`.
 pub(crate) fn recognise_by_name(name: &[u8]) -> Option<Protocol> {
     match name {
         b"data" | b"end" => Some(Protocol::Langserve),
@@ -104,7 +105,7 @@ pub(crate) fn recognise_by_name(name: &[u8]) -> Option<Protocol> {
     }
 }
 
-/// Returns the reader of a protocol, if it has one of its own.
+/// Returns a new reader of a protocol, or `None` if the protocol has none of its own.
 pub(crate) fn reader(protocol: Protocol) -> Option<Box<dyn Reader>> {
     ROWS.iter().find(|row| row.protocol == protocol).map(|row| (row.reader)())
 }

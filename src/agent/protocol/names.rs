@@ -11,9 +11,10 @@ pub(crate) fn name_of(name: Str<'_>) -> Cow<'_, [u8]> {
 }
 
 /// Returns true if a word that names a frame or a state means that something failed: `error`, `failed` and similar
-/// words, or a name that ends with one, such as `agent_error`, `run.failed` and `RuntimeError`. A tool's failure is not
-/// the run's.
+/// words, or a name that ends with one, such as `agent_error`, `run.failed` and `RuntimeError`, with or without `Event`
+/// behind it. A tool's failure is not the run's.
 pub(crate) fn is_failure_word(word: &str) -> bool {
+    let word = without_event(word);
     const ENDS: [&str; 4] = ["error", "failed", "failure", "exception"];
     let lower = word.to_ascii_lowercase();
     if lower.contains("tool") || lower == "no_error" {
@@ -28,15 +29,41 @@ pub(crate) fn is_failure_word(word: &str) -> bool {
     matches!(lower.as_str(), "errored" | "fail" | "fatal" | "crashed" | "crash") || ENDS.iter().any(ends_so)
 }
 
-/// Returns the reason if a frame of this name, type or event means that the agent stopped to wait for a person, or gave
-/// up. Other words for stopping short have too many meanings to be believed as a frame's name.
+/// Returns the reason if a frame of this name, type or event means that the agent stopped to wait for a person, was
+/// cancelled, or refused, and otherwise `None`. Other words for stopping short have too many meanings to be believed as
+/// a frame's name. Before the word may stand what stopped, as in `RunCancelled` and `workflow.paused`, and behind it
+/// `Event`.
 pub(crate) fn stop_by_name(name: &str) -> Option<FinishReason> {
+    let name = without_event(name);
     let lower = name.to_ascii_lowercase();
     if matches!(lower.as_str(), "approval" | "approval_request" | "approval-request" | "human_input_request") {
         return Some(FinishReason::Interrupt);
     }
-    FinishReason::from_wire(name)
-        .filter(|reason| reason.waits() || matches!(reason, FinishReason::Cancelled | FinishReason::Refusal))
+    let is_believed =
+        |reason: &FinishReason| reason.waits() || matches!(reason, FinishReason::Cancelled | FinishReason::Refusal);
+    FinishReason::from_wire(name).filter(is_believed).or_else(|| {
+        let word = of_the_run(&lower)?;
+        let is_timeout = matches!(word, "timedout" | "timed_out" | "timeout");
+        FinishReason::from_wire(word)
+            .filter(|reason| is_believed(reason) || *reason == FinishReason::Pause || is_timeout)
+    })
+}
+
+/// Returns a name without the `Event` at its end, with which the names of classes of events end. A name that is nothing
+/// else stays.
+fn without_event(name: &str) -> &str {
+    name.strip_suffix("Event").filter(|name| !name.is_empty()).unwrap_or(name)
+}
+
+/// Returns what a name in small letters says of the run: what stands behind the words for the run itself. Returns
+/// `None` for a name that does not begin with one.
+fn of_the_run(name: &str) -> Option<&str> {
+    const WHOLES: [&str; 7] = ["run", "agent", "team", "workflow", "thread", "crew", "flow"];
+    let mut rest = name;
+    while let Some(behind) = WHOLES.iter().find_map(|whole| rest.strip_prefix(whole)) {
+        rest = behind.trim_start_matches(['_', '-', '.', ':', '/', ' ']);
+    }
+    Some(rest).filter(|rest| rest.len() < name.len())
 }
 
 #[cfg(test)]
@@ -48,7 +75,9 @@ mod tests {
         for name in ["error", "ERROR", "Failed", "failure", "errored", "exception", "agent_error", "run.failed"] {
             assert!(is_failure_word(name), "{name}");
         }
-        for name in ["RuntimeError", "agentFailed", "on_chain_error", "run:failure", "node/exception"] {
+        for name in
+            ["WorkflowFailedEvent", "RuntimeError", "agentFailed", "on_chain_error", "run:failure", "node/exception"]
+        {
             assert!(is_failure_word(name), "{name}");
         }
         for name in ["", "terror", "no_error", "errors", "error_free", "tool_error", "on_tool_error", "ToolFailed"] {
@@ -63,6 +92,19 @@ mod tests {
             ("approval_request", Some(FinishReason::Interrupt)),
             ("input-required", Some(FinishReason::InputRequired)),
             ("cancelled", Some(FinishReason::Cancelled)),
+            ("RunCancelled", Some(FinishReason::Cancelled)),
+            ("TeamRunPaused", Some(FinishReason::Pause)),
+            ("workflow.suspended", Some(FinishReason::Interrupt)),
+            ("thread.run.requires_action", Some(FinishReason::Interrupt)),
+            ("InputRequiredEvent", Some(FinishReason::InputRequired)),
+            ("WorkflowTimedOutEvent", Some(FinishReason::Limit)),
+            ("StopEvent", None),
+            ("Event", None),
+            ("tool_cancelled", None),
+            ("paused", None),
+            ("run", None),
+            ("run_pending", None),
+            ("runtime_limit", None),
             ("working", None),
             ("length", None),
             ("limit", None),

@@ -24,12 +24,13 @@ pub(super) const STOP_HOLDERS: Names = Names::of(&[Name::Result, Name::Response]
 
 /// Adds the usage that a frame reports: its own, else that of its metadata, else that of the message it holds. The
 /// first of them alone counts, even if it names no count. Of several members that hold objects the first is the
-/// message.
+/// message. The `metrics` of a frame are those of the run, and count only if no usage was reported before.
 pub(super) fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
     const HOLDERS: Names = Names::of(&[
         Name::Usage,
         Name::Tokens,
         Name::Metadata,
+        Name::Metrics,
         Name::Result,
         Name::Response,
         Name::Output,
@@ -57,11 +58,14 @@ pub(super) fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &
     if members.has(Name::Tokens) {
         transcript.add_usage(Some(RawJson::cut(frame.text)));
     }
+    if transcript.progress.usage.is_none() {
+        transcript.add_usage(members.get(Name::Metrics));
+    }
 }
 
 /// Notes how a frame says that the agent stopped, by the first of these that it has: a tripwire, a member that asks for
-/// a person, its own stop reason, that of an object under `result` or `response` (in a document under `message`, too), and
-/// the word of its `status`, `type` or `event`. The last of several frames counts.
+/// a person, its own stop reason, that of an object under `result` or `response` (in a document under `message`, too),
+/// and the word of its `status`, `type` or `event`. The last of several frames counts.
 pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
     // Mastra's document has `tripwire` beside a `finishReason` that does not tell of it.
     if members.get(Name::Tripwire).is_some_and(RawJson::is_something) {
@@ -96,14 +100,15 @@ pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &m
     }
 }
 
-/// Returns the stop reason in an object that holds the message.
+/// Returns the stop reason in an object that holds the message, under the first of four names, or `None` if it has none.
 fn reason_in(holder: RawJson<'_>) -> Option<RawJson<'_>> {
     let names = ["stop_reason", "stopReason", "finish_reason", "finishReason"];
     let [snake, camel, chat, other] = duplicates::pick(holder, names);
     snake.or(camel).or(chat).or(other)
 }
 
-/// Returns the word of a stop reason: a string, the `type` or `reason` of an object, or the first of a list.
+/// Returns the value that is the word of a stop reason: of an object its `type`, or else its `reason`, of a list the
+/// first element, and otherwise the value itself. Returns `None` if an object or a list has none.
 pub(super) fn word_in(reason: RawJson<'_>) -> Option<RawJson<'_>> {
     match reason.raw().first() {
         Some(b'{') => reason.get("type").or_else(|| reason.get("reason")),
@@ -112,8 +117,9 @@ pub(super) fn word_in(reason: RawJson<'_>) -> Option<RawJson<'_>> {
     }
 }
 
-/// Returns the reason if the `status`, `type` or `event` of a frame says that the agent stopped. In a stream, "at work"
-/// is only progress. In a document without an answer it is the result.
+/// Returns the reason if the `status`, `type` or `event` of a frame says that the agent stopped, looked at in this
+/// order. Returns `None` if none says so. A status "at work" counts only in a document without an answer that says
+/// something: in a stream it is progress.
 pub(super) fn stop_by_state(frame: &Frame<'_>, members: &Members<'_>) -> Option<FinishReason> {
     const STATES: Names = Names::of(&[Name::Status, Name::Type, Name::Event]);
     const ANSWERS: Names =
@@ -122,7 +128,8 @@ pub(super) fn stop_by_state(frame: &Frame<'_>, members: &Members<'_>) -> Option<
         return None;
     }
     let word = |name| members.get(name).and_then(RawJson::whole_str).map(|word| word.read(64));
-    let is_ticket = frame.source == Source::Document && !members.has_any(ANSWERS);
+    let has_answer = || members.any(|name, value| ANSWERS.contains(name) && value.is_something());
+    let is_ticket = frame.source == Source::Document && !(members.has_any(ANSWERS) && has_answer());
     let by_status =
         || FinishReason::from_wire(&word(Name::Status)?).filter(|reason| *reason != FinishReason::Working || is_ticket);
     by_status().or_else(|| stop_by_name(&word(Name::Type)?)).or_else(|| stop_by_name(&word(Name::Event)?))

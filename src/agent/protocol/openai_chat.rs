@@ -87,11 +87,13 @@ impl Reader for Reading {
         decided(frame, transcript, verdict)
     }
 
+    /// Returns true: a chunk with the usage may come after the last choice.
     fn awaits_usage(&self) -> bool {
         true
     }
 
-    /// Takes the usage of a frame after the last choice. `[DONE]` says that none will come.
+    /// Takes the usage of a frame after the last choice. Returns true if it has some, and for `[DONE]`, which says that
+    /// none will come.
     fn read_usage(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> bool {
         let usage = RawJson::cut(frame.text).get("usage").filter(|usage| usage.is_object());
         transcript.set_usage(usage);
@@ -117,7 +119,7 @@ impl Reading {
     }
 
     /// Takes the delta of a choice: its text, a refusal, and the tools it asks for. Returns the text if it was not read
-    /// because no more of it is kept, and the delta asks for no tools.
+    /// because no more of it is kept, and the delta asks for no tools. Otherwise returns `None`.
     fn take_delta<'a>(&mut self, delta: RawJson<'a>, transcript: &mut Transcript) -> Option<Str<'a>> {
         let (mut unread, mut has_calls) = (None, false);
         for (name, value) in scan::Members::of(delta.raw()) {
@@ -140,7 +142,8 @@ impl Reading {
     }
 }
 
-/// Counts the tools asked for. Each begins with its name. The rest are pieces of its arguments.
+/// Adds the tools that a list of calls asks for to the count. Each begins with its name. Calls without a name are
+/// pieces of its arguments, and count nothing.
 fn count_tools(calls: Option<RawJson<'_>>, transcript: &mut Transcript) {
     let calls = calls.into_iter().flat_map(RawJson::elements);
     let named = calls.filter_map(|call| call.get("function")?.get("name")?.as_str());

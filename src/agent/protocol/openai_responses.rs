@@ -31,11 +31,19 @@ pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     has_refused: bool,
+    /// The response ended with calls that its caller answers. An agent that is the caller goes on with another response
+    /// in the same stream.
+    is_between_turns: bool,
 }
 
+/// Items of a response that its caller answers.
+const CALLS: [&str; 6] =
+    ["function_call", "custom_tool_call", "local_shell_call", "shell_call", "apply_patch_call", "computer_call"];
+
 impl Reader for Reading {
-    /// Takes an event, or a response as a document. `error` and the four last events of a response decide the run.
-    /// Other events of `response.` are ignored. Any other frame is left to the generic rules.
+    /// Takes an event, or a response as a document. `error` and the four last events of a response decide the run,
+    /// except a completed response that calls tools: an agent's stream goes on with what the model makes of their
+    /// results. Other events of `response.` are ignored. Any other frame is left to the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let value = RawJson::cut(frame.text);
         let Some(kind) = type_of(frame) else {
@@ -46,6 +54,10 @@ impl Reader for Reading {
             return foreign(transcript);
         };
         match &*kind {
+            b"response.created" => {
+                transcript.is_understood = true;
+                self.is_between_turns = false;
+            }
             b"response.output_text.delta" => {
                 transcript.is_understood = true;
                 if transcript.wants_text() {
@@ -72,13 +84,20 @@ impl Reader for Reading {
         }
         None
     }
+
+    /// Decides a stream that ended in order. It is complete if its last response calls tools: who reads it answers
+    /// them.
+    fn end(&mut self, transcript: &mut Transcript) -> Verdict {
+        if self.is_between_turns { transcript.at_end() } else { transcript.without_terminal_event() }
+    }
 }
 
 impl Reading {
     /// Takes a whole response, the document or the one in the last event, and decides the run. A failed status comes
     /// first, then an `error`, then a refusal, then the reason that the status or `incomplete_details` names. An
     /// incomplete one without a known reason is a limit. If the event was too large to keep its status, its type stands
-    /// for it. The tools of a stream were counted by its events.
+    /// for it. The tools of a stream were counted by its events, and its usage is that of all its responses. A response
+    /// that asks for an approval is interrupted. One that calls tools completes a document alone.
     fn take_response(
         &mut self,
         frame: &Frame<'_>,
@@ -87,9 +106,12 @@ impl Reading {
     ) -> Option<Verdict> {
         let names = ["status", "error", "incomplete_details", "output", "usage"];
         let [status, error, details, output, usage] = scan::pick(response.raw(), names);
-        transcript.set_usage(usage);
+        transcript.add_usage(usage);
+        let (mut calls, mut asks) = (false, false);
         for item in output.into_iter().flat_map(RawJson::elements) {
             let kind = item.get("type").and_then(RawJson::as_str);
+            calls |= kind.is_some_and(|kind| kind.position(&CALLS).is_some());
+            asks |= kind.is_some_and(|kind| kind.is("mcp_approval_request"));
             if kind.is_some_and(|kind| kind.is("message")) {
                 transcript.message(|out| push_content(item, out));
                 let parts = item.get("content").into_iter().flat_map(RawJson::elements);
@@ -116,9 +138,15 @@ impl Reading {
             Some(other) => FinishReason::from_wire(other),
         };
         let reason = if self.has_refused { Some(FinishReason::Refusal) } else { reason };
+        let reason = reason.or(asks.then_some(FinishReason::Interrupt));
         transcript.finish = reason;
         if let Some(message) = error.filter(|error| error.is_something()) {
             return Some(Verdict::Failed(AnswerError::Reported { message: error_text(message) }));
+        }
+        if calls && reason.is_none() && !frame.is_document() && frame.is_whole() {
+            self.is_between_turns = true;
+            transcript.is_understood = true;
+            return None;
         }
         decided(frame, transcript, reason.map_or(Verdict::Completed, Verdict::Incomplete))
     }

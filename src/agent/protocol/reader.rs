@@ -19,34 +19,36 @@ pub(crate) trait Reader: fmt::Debug + Send {
     /// type that the protocol knows is ignored, or left to the generic rules by [`foreign`].
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict>;
 
-    /// Decides a run whose answer ended in order without a terminal event.
+    /// Decides a run whose answer ended in order without a terminal event. By default it is interrupted, or failed if a
+    /// failure was reported.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         transcript.without_terminal_event()
     }
 
-    /// Takes a frame named `error`.
+    /// Takes a frame named `error`, and decides the run: by default as failed, in the frame's words.
     fn error(&mut self, frame: &Frame<'_>, _transcript: &mut Transcript) -> Verdict {
         Verdict::Failed(reported(message_of_frame(frame)))
     }
 
-    /// Takes an error that a frame of the protocol's own reports beside what it says. It is noted: text that comes later
-    /// takes it back, and an event that ends the run counts as its protocol says.
+    /// Takes an error that a frame of the protocol's own reports beside what it says. It is noted: text that comes
+    /// later takes it back, and an event that ends the run counts as its protocol says.
     fn error_beside(&mut self, failure: AnswerError, transcript: &mut Transcript) -> Option<Verdict> {
         transcript.failure = Some(failure);
         None
     }
 
-    /// Returns true if usage may still come once the run is decided.
+    /// Returns true if usage may still come once the run is decided. By default none does.
     fn awaits_usage(&self) -> bool {
         false
     }
 
-    /// Takes a frame that came after the run was decided. Returns true once no more usage is awaited.
+    /// Takes a frame that came after the run was decided, for its usage. Returns true once no more usage is awaited,
+    /// which is at once by default.
     fn read_usage(&mut self, _frame: &Frame<'_>, _transcript: &mut Transcript) -> bool {
         true
     }
 
-    /// Returns true if a JSON string is text, even if that text is JSON.
+    /// Returns true if a JSON string is text, even if that text is JSON. By default it is looked into.
     fn takes_strings(&self) -> bool {
         false
     }
@@ -65,9 +67,9 @@ pub(super) fn type_of<'a>(frame: &Frame<'a>) -> Option<Cow<'a, [u8]>> {
     RawJson::cut(frame.text).get("type")?.whole_str().map(name_of)
 }
 
-/// Leaves a frame that is not the protocol's own to the generic rules. An agent may say in it that it failed or
-/// stopped, as the AgentCore SDK does for whatever its agent streams. Its text is the answer if the protocol's frames
-/// hold none.
+/// Leaves a frame that is not the protocol's own to the generic rules: marks it as foreign and decides nothing. An
+/// agent may say in it that it failed or stopped, as the AgentCore SDK does for whatever its agent streams. Its text is
+/// the answer if the protocol's frames hold none.
 pub(super) fn foreign(transcript: &mut Transcript) -> Option<Verdict> {
     transcript.is_foreign = true;
     None

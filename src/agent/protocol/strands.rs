@@ -1,4 +1,5 @@
-//! Strands, the Python SDK: the events of `stream_async`, as AgentCore's SDK sends them on, and `AgentResult.to_dict()`.
+//! Strands, the Python SDK: the events of `stream_async`, as AgentCore's SDK sends them on, and
+//! `AgentResult.to_dict()`.
 //! <https://strandsagents.com/latest/documentation/docs/user-guide/concepts/streaming/>
 
 use crate::agent::framing::frame::{Frame, Source};
@@ -30,7 +31,8 @@ pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
         || (!members.has(Name::Type) && members.get(Name::Message).is_some_and(|message| is_message(message)))
 }
 
-/// Returns true if a value is an event of the model, by its first member.
+/// Returns true if the first member of an object is an event of the model, such as `messageStart`, or an exception of
+/// Bedrock's.
 fn is_model_event(event: RawJson<'_>) -> bool {
     const EVENTS: [&str; 7] = [
         "messageStart",
@@ -45,7 +47,8 @@ fn is_model_event(event: RawJson<'_>) -> bool {
     first.is_some_and(|(name, value)| name.position(&EVENTS).is_some() || is_exception(&name_of(name), value))
 }
 
-/// Returns true if a value is a message of Strands. Its content is a list. Ollama's chunks have a string.
+/// Returns true if a value is a message of Strands: it has a `role`, and its `content` is a list. Ollama's chunks have
+/// a string.
 fn is_message(value: RawJson<'_>) -> bool {
     let [role, content] = scan::pick(value.raw(), ["role", "content"]);
     role.is_some() && content.is_some_and(RawJson::is_array)
@@ -62,8 +65,8 @@ pub(super) fn repr_stopped(inner: &[u8], transcript: &mut Transcript) -> bool {
     word.is_some()
 }
 
-/// Returns true if a frame that holds `data` is the SDK's own: a piece of text, beside which it says nothing of how the
-/// run ended.
+/// Returns true if `data` is a string, and the frame that holds it says nothing of how the run ended. Such a frame is
+/// the SDK's own: a piece of text.
 fn is_text_event(frame: &Frame<'_>, data: Option<RawJson<'_>>) -> bool {
     let says_more = || {
         let members = Members::of(frame.text);
@@ -72,8 +75,8 @@ fn is_text_event(frame: &Frame<'_>, data: Option<RawJson<'_>>) -> bool {
     data.is_some_and(|data| data.as_str().is_some()) && !says_more()
 }
 
-/// Leaves a frame of the SDK's own that was taken to the generic rules as well if it reports a failure: an agent may write
-/// one beside what the SDK sends.
+/// Leaves a frame of the SDK's own that was taken to the generic rules as well if it reports a failure: an agent may
+/// write one beside what the SDK sends.
 fn heard(frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
     match failure_of(frame, &Members::of(frame.text)) {
         Some(_) => foreign(transcript),
@@ -104,7 +107,7 @@ impl Reader for Reading {
         }
     }
 
-    /// Decides by what was said last: an answer that ends in order is complete otherwise.
+    /// Decides an answer that ends in order by what was said last, as [`Transcript::at_end`] does.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         transcript.at_end()
     }
@@ -119,9 +122,8 @@ impl Reading {
             return;
         }
         let mut text = BoundedText::new(MAX_OUTPUT + 4);
-        if let Some(string) = RawJson::whole(frame.text).as_str().filter(|_| scan::is_whole(frame.text)) {
-            string.push_into(&mut text);
-        }
+        let string = if scan::is_whole(frame.text) { RawJson::whole(frame.text).as_str() } else { None };
+        string.into_iter().for_each(|string| string.push_into(&mut text));
         if !text.is_empty() && !is_repr(text.as_str()) {
             transcript.go_on();
             transcript.pieces.push(text.as_str());

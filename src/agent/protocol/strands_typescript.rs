@@ -31,17 +31,21 @@ const MODEL: [&str; 6] = [
     "modelMetadataEvent",
 ];
 
-/// Returns true if a type is one that begins a stream of this family.
+/// Returns true if a type is one of [`OWN`] or [`MODEL`].
 pub(super) fn is_known(kind: Str<'_>) -> bool {
     kind.position(&OWN).or_else(|| kind.position(&MODEL)).is_some()
 }
 
-/// Returns true for a frame of this family. In NDJSON any type that ends in `Event` counts. In server-sent events only
-/// those count that no other agent sends. A document must be an `agentResult`, or one of them.
+/// Returns true for a frame of this family. In NDJSON any type counts that ends in `Event` and begins with a small
+/// letter: other agents send the names of classes. In server-sent events only those count that no other agent sends. A
+/// document must be an `agentResult`, or one of them.
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     let Some(kind) = members.get(Name::Type).and_then(RawJson::whole_str) else { return false };
     match frame.source {
-        Source::Line => name_of(kind).ends_with(b"Event"),
+        Source::Line => {
+            let kind = name_of(kind);
+            kind.ends_with(b"Event") && !kind[0].is_ascii_uppercase()
+        }
         Source::Document | Source::Element if kind.is("agentResult") => true,
         _ => kind.position(&OWN).is_some(),
     }
@@ -86,12 +90,14 @@ impl Reader for Reading {
         }
     }
 
-    /// Passes it over: it is that of a call which the agent may make again. The server has an event of its own for errors.
+    /// Passes the error over and decides nothing: it is that of a call which the agent may make again. The server has
+    /// an event of its own for errors.
     fn error_beside(&mut self, _failure: AnswerError, _transcript: &mut Transcript) -> Option<Verdict> {
         None
     }
 
-    /// Decides a stream that ended in order without a server's event. It needs a result, and a last word decides then.
+    /// Decides a stream that ended in order without a server's event. If a result came, [`Transcript::at_end`] decides.
+    /// Otherwise the stream is interrupted, or failed if a failure was reported.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         if self.has_result { transcript.at_end() } else { transcript.without_terminal_event() }
     }
@@ -127,7 +133,7 @@ impl Reading {
 
     /// Takes the result of the run. It decides with the end of the stream, unless an event of the server follows it.
     /// Its message replaces the text. Its usage counts only if no event of the model reported any. A result that is cut
-    /// off does not count.
+    /// off is only counted as skipped. Returns `None` always.
     fn take_result(&mut self, frame: &Frame<'_>, value: RawJson<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         if !frame.is_whole() {
             return decided(frame, transcript, Verdict::Completed);
@@ -146,7 +152,7 @@ impl Reading {
     }
 }
 
-/// Returns the failure that the server reports, and keeps its request id.
+/// Returns the failure that the server's event reports, in its words, and keeps its request id.
 fn server_error(value: RawJson<'_>, transcript: &mut Transcript) -> Verdict {
     let error = value.get("error");
     transcript.request_id = error.and_then(|error| id(error, "requestId"));

@@ -10,18 +10,23 @@ use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::RawJson;
 
-/// Returns true for the first part of a stream. Mastra's, which has the same type, is looked for before it.
+/// Returns true for the first part of a stream, whose `type` is `start`. Mastra's, which has the same type, is looked
+/// for before it.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     members.is(Name::Type, "start")
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Reading;
+pub(super) struct Reading {
+    /// A tool of this step waits for a person's approval. The stream ends in order then.
+    is_waiting: bool,
+}
 
 impl Reader for Reading {
     /// Takes a part. `finish`, `error` and `abort` decide the run. The answer is the text of the last step, and the
-    /// usage that of the whole run, from `finish`. Other parts are ignored, including the errors of tools. A frame that
-    /// is no part is left to the generic rules.
+    /// usage that of the whole run, from `finish`. A run whose last step asks a person to approve a tool is
+    /// interrupted, unless `finish` gives another reason to stop. Other parts are ignored, including the errors of
+    /// tools. A frame that is no part is left to the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let Some(kind) = type_of(frame) else { return foreign(transcript) };
         let value = RawJson::cut(frame.text);
@@ -32,8 +37,13 @@ impl Reader for Reading {
             }
             // No more of this message is kept.
             b"text-delta" => {}
-            // A step is one message of the model's.
-            b"start-step" => transcript.begin_message(),
+            // A step is one message of the model's, and what came of it before a reset counts no more.
+            b"start-step" | b"reset-step" => {
+                self.is_waiting = false;
+                transcript.begin_message();
+            }
+            // What is approved or denied without a person says so.
+            b"tool-approval-request" => self.is_waiting |= !value.get("isAutomatic").is_some_and(RawJson::is_true),
             b"tool-input-available" | b"tool-call" => transcript.progress.tool_uses += 1,
             b"error" => return Some(Verdict::Failed(reported(message_of(value, &[])))),
             b"abort" => {
@@ -44,6 +54,9 @@ impl Reader for Reading {
                 // The usage within `messageMetadata` is the application's own.
                 transcript.set_usage(value.get("totalUsage").or_else(|| value.get("usage")));
                 transcript.stopped(value.get("finishReason"));
+                if self.is_waiting {
+                    transcript.finish.get_or_insert(FinishReason::Interrupt);
+                }
                 let verdict = transcript.last_word();
                 return decided(frame, transcript, verdict);
             }
@@ -58,7 +71,8 @@ impl Reader for Reading {
 /// Returns true if a type is that of a part of the UI stream or of `fullStream`. The application's own begin with
 /// `data-`.
 fn is_own(kind: &[u8]) -> bool {
-    const OWN: [&[u8]; 5] = [b"start", b"finish-step", b"file", b"raw", b"message-metadata"];
+    const OWN: [&[u8]; 7] =
+        [b"start", b"finish-step", b"file", b"raw", b"message-metadata", b"custom", b"steering-message"];
     const FAMILIES: [&[u8]; 6] = [b"text-", b"reasoning", b"source", b"tool-", b"data-", b"step-"];
     OWN.contains(&kind) || FAMILIES.iter().any(|family| kind.starts_with(family))
 }

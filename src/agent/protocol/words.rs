@@ -16,8 +16,8 @@ pub(crate) fn push_parts(content: RawJson<'_>, out: &mut BoundedText) {
     texts(content).for_each(|text| text.push_into(out));
 }
 
-/// Returns the texts of a list of parts: the `text` of each, and the parts that are strings. Parts that are thoughts are
-/// left out.
+/// Returns the texts of a list of parts: the `text` of each, and the parts that are strings. Parts that are thoughts
+/// are left out.
 pub(crate) fn texts(parts: RawJson<'_>) -> impl Iterator<Item = Str<'_>> {
     parts.elements().filter_map(|part| {
         let [kind, text, thought] = scan::pick(part.raw(), ["type", "text", "thought"]);
@@ -64,21 +64,22 @@ pub(crate) fn push_answer(value: RawJson<'_>, out: &mut BoundedText, depth: usiz
     value.elements().for_each(|item| push_answer(item, out, depth - 1));
 }
 
-/// Appends the text of a message's `content`.
+/// Appends the text of a message's `content`, as [`push_parts`] does. A message without `content` has none.
 pub(crate) fn push_content(message: RawJson<'_>, out: &mut BoundedText) {
     if let Some(content) = message.get("content") {
         push_parts(content, out);
     }
 }
 
-/// Returns true if a message is the assistant's, by its role or type.
+/// Returns true if a message is the assistant's: its role, or without one its type, is one of the names that providers
+/// use.
 pub(crate) fn is_assistants(message: RawJson<'_>) -> bool {
     let [role, kind] = scan::pick(message.raw(), ["role", "type"]);
     let word = role.or(kind).and_then(RawJson::as_str);
     word.is_some_and(|word| ["assistant", "ai", "AIMessage", "AIMessageChunk"].iter().any(|name| word.is(name)))
 }
 
-/// Returns true if a message is the user's, by its role or type.
+/// Returns true if a message is the user's: its role, or without one its type, is one of the names that providers use.
 pub(crate) fn is_users(message: RawJson<'_>) -> bool {
     let [role, kind] = scan::pick(message.raw(), ["role", "type"]);
     let word = role.or(kind).and_then(RawJson::as_str);
@@ -102,7 +103,8 @@ pub(crate) fn push_last_answer(messages: RawJson<'_>, out: &mut BoundedText) {
     }
 }
 
-/// Returns true if a text is Python's repr of an object, which is no agent's words.
+/// Returns true if a text is Python's repr of an object, which is no agent's words: `{'…}`, or `<… object at 0x…>`.
+/// White space around it does not count.
 pub(crate) fn is_repr(text: &str) -> bool {
     let text = text.trim();
     (text.starts_with("{'") && text.ends_with('}'))
@@ -122,7 +124,7 @@ pub(crate) fn error_text(error: RawJson<'_>) -> Option<String> {
     Some(text.into_string()).filter(|message| !message.is_empty())
 }
 
-/// Returns text that is not JSON as a message.
+/// Returns text that is not JSON as the words of a failure, at most 2 KiB of it, or `None` if it is empty.
 fn plain(text: &[u8]) -> Option<String> {
     let mut message = BoundedText::new(MAX_MESSAGE);
     message.push_lossy(text);
@@ -130,8 +132,8 @@ fn plain(text: &[u8]) -> Option<String> {
 }
 
 /// Returns the words of one member, in at most 2 KiB: a string, or the `message` of an object, or its `error` if its
-/// `message` is no string. Of duplicates, only the first that is not null, false, 0 or empty is read. Returns `None` if it
-/// has no words. A flag, a number or a list has none, because the other members say it better.
+/// `message` is no string. Of duplicates, only the first that is not null, false, 0 or empty is read. Returns `None` if
+/// it has no words. A flag, a number or a list has none, because the other members say it better.
 fn words_of(object: RawJson<'_>, name: &str) -> Option<String> {
     // Only the first of duplicate members that holds something is read: an error must not hide behind a null.
     let mut values = scan::Members::of(object.raw()).filter(|(key, value)| key.is(name) && value.is_something());
@@ -186,7 +188,7 @@ pub(crate) fn message_of_frame(frame: &Frame<'_>) -> Option<String> {
     }
 }
 
-/// Returns a failure in the agent's words.
+/// Returns the failure that an agent reported, in its words if it has any.
 pub(crate) fn reported(message: Option<String>) -> AnswerError {
     AnswerError::Reported { message }
 }

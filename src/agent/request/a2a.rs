@@ -12,8 +12,10 @@ use crate::{
 /// The header that asks for version 1.0. Without it a server takes a request for 0.3.
 pub(crate) const VERSION_HEADER: &str = "a2a-version";
 
-/// Returns the body. The session is the context, and the execution's id is the request's. `metadata` is the protocol's
-/// place for values without a name of their own. Nothing is added to the JSON-RPC envelope.
+/// Returns the body: a JSON-RPC request that streams the answer to one message. The session is the context, and the
+/// execution's id is the request's. The settings and `input` are the `metadata`, the protocol's place for values
+/// without a name of their own. The callback of a detached run is in the message's metadata. Nothing is added to the
+/// JSON-RPC envelope.
 pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition, version: A2aVersion) -> Value {
     let prompt = &request.fire.task.prompt;
     let message_id = request.derived_id("message");

@@ -7,8 +7,9 @@ use crate::{
     domain::{agent_definition::AgentDefinition, agent_template::Placeholders, fire::Fire},
 };
 
-/// Fills in the definition's template. Members of `input` stand beside the template's own, which take precedence. A
-/// template that is no object has no place for them, so they are left out.
+/// Returns the definition's template, filled in. Members of `input` stand beside the template's own, which take
+/// precedence. A template that is no object has no place for them, so they are left out. Without a template the body is
+/// null.
 pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition) -> Value {
     let Fire { task, user_id, .. } = request.fire;
     let values = Placeholders {

@@ -12,8 +12,8 @@ pub(crate) const VERSION_HEADER: &str = "mcp-protocol-version";
 /// The version that is asked for.
 pub(crate) const VERSION: &str = "2025-06-18";
 
-/// Returns the body. The tool gets the prompt as the argument that the definition names, and the members of `input` as
-/// others. The prompt replaces a member of its name.
+/// Returns the body: a call of the definition's tool. The tool gets the prompt as the argument that the definition
+/// names, and the members of `input` as others. The prompt replaces a member of its name.
 pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition) -> Value {
     let task = &request.fire.task;
     let mut arguments = task.input.clone();

@@ -38,17 +38,17 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Returns the model: the one asked for, or otherwise the definition's.
+    /// Returns the model: the one that the task asks for, or otherwise the definition's, or `None` without either.
     pub(super) fn model(&self, definition: &'a AgentDefinition) -> Option<&'a str> {
         self.fire.task.model_id.as_deref().or(definition.model.as_deref())
     }
 
-    /// Returns the agent's name on its server.
+    /// Returns the agent's name on its server: the definition's `name`, or otherwise the agent's id.
     pub(super) fn name_on_server(&self, definition: &'a AgentDefinition) -> &'a str {
         definition.name.as_deref().unwrap_or(&self.fire.task.agent_id)
     }
 
-    /// Returns the system prompt of the agent's row.
+    /// Returns the system prompt of the agent's row, or `None` if there is no row or none in it.
     pub(super) fn system_prompt(&self) -> Option<&'a str> {
         self.profile.and_then(|profile| profile.system_prompt.as_deref())
     }
@@ -111,8 +111,8 @@ impl<'a> Request<'a> {
         Some(callback)
     }
 
-    /// Returns an id for one thing of this execution, a UUID. It is the same for each attempt and each try, and another
-    /// one for each `what`.
+    /// Returns an id for one thing of this execution, a UUID made of the hash of the execution's id and `what`. It is
+    /// the same for each attempt and each try, and another one for each `what`.
     pub(super) fn derived_id(&self, what: &str) -> String {
         let mut bytes = [0; 16];
         let digest = Sha256::digest(format!("{}\0{what}", self.execution_id));

@@ -98,7 +98,7 @@ async fn an_id_cannot_reach_beyond_its_path() {
 async fn a_parameter_that_is_no_definition_is_a_final_failure_that_says_so() {
     let cognito = json!({"url": "https://a.example.com"}).to_string();
     for (text, expected) in [
-        ("{hunter2", "must be JSON"),
+        ("{hunter2", "must be JSON (key must be a string at line 1 column 2)"),
         (r#"{"url": "http://hunter2.example.com", "auth": "none"}"#, "AGENTS.agent-1.url: must be https"),
         (r#"{"url": "https://a.example.com", "protocol": "custom"}"#, "AGENTS.agent-1.template: is missing"),
         (cognito.as_str(), "COGNITO_CLIENT_ID"),

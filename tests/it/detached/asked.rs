@@ -100,3 +100,65 @@ async fn what_cannot_be_detached_is_refused_before_the_call() {
         assert_eq!(stack.sqs.requests(), 0);
     }
 }
+
+/// A run may outlive the record's own time. What its end needs outlives it, too.
+#[tokio::test]
+async fn what_the_end_of_a_day_long_run_needs_is_kept_as_long_as_its_record() {
+    let stack = stack().await;
+    let function = stack.function(&[REPORT_URL, support::lease(1), ("EXECUTION_TTL_DAYS", "1")]).await;
+    let day = json!({"timeoutSeconds": 86_400});
+    let command = standins::own_event(
+        "Run Trigger",
+        json!({"triggerId": "trigger-1", "userId": "user-1", "taskToken": "the-token"}),
+    );
+    stored::store(&stack, json!({"detached": day, "agentId": "agent-1", "prompt": "Count"}));
+    let row = assert_left(&stack, &function.invoke(Invocation::event(&command)).await);
+    let least = row["deadline"].as_i64().unwrap() / 1000 + 86_400;
+    assert!(row["ttl"].as_i64().unwrap() >= least, "{row:#}");
+    for kind in ["INPUT", "TASK"] {
+        let key = format!("{kind}#{}", row["executionId"].as_str().unwrap());
+        let item = stack.dynamodb.item("TRIGGER#trigger-1", &key).unwrap();
+        assert!(item["ttl"].as_i64().unwrap() >= least, "{item:#}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_on_agentcore_must_end_before_its_session() {
+    for (seconds, is_refused) in [(28_200, false), (28_201, true)] {
+        let stack = stack().await;
+        stack.agent.accept_any_bearer();
+        stack.agent.serve_any_path();
+        let arn = "arn:aws:bedrock-agentcore:us-east-1:123456789012:runtime/x";
+        let agents = json!({"agent-1": {"url": arn, "auth": "iam"}}).to_string();
+        let endpoint = stack.agent.url();
+        let settings =
+            [REPORT_URL, support::lease(1), ("AGENTS", &agents), ("AWS_ENDPOINT_URL_BEDROCK_AGENTCORE", &endpoint)];
+        let function = stack.function(&settings).await;
+        let outcome = function.invoke(fire_with(&json!({"detached": {"timeoutSeconds": seconds}}))).await;
+        assert_eq!(outcome.is_success(), !is_refused, "{outcome:?}");
+        if is_refused {
+            assert_error(&outcome, "InvalidTrigger", false);
+        } else {
+            let row = execution(&stack);
+            let started = row["deadline"].as_i64().unwrap() - 28_200_000;
+            assert!((now_millis() - 60_000..=now_millis()).contains(&started), "{row:#}");
+        }
+    }
+}
+
+/// A detached run lives for hours. `overlap` may have become `skip` meanwhile.
+#[tokio::test]
+async fn a_run_without_the_lock_is_seen_for_as_long_as_it_may_live() {
+    let stack = stack().await;
+    let day = json!({"timeoutSeconds": 86_400});
+    stored::store(&stack, json!({"detached": day}));
+    let function = function(&stack).await;
+    let first = assert_left(&stack, &function.invoke(fire_with(&json!({}))).await);
+    stored::edit(&stack, &json!({"overlap": "skip"}));
+    let later = function.invoke(fire_with(&json!({"scheduledTime": "2026-02-01T06:30:00Z"}))).await;
+    assert_eq!(later.body()["skipReason"], "Overlap", "{later:?}");
+    assert_eq!(stack.agent.call_count(), 1);
+    let rows = stack.dynamodb.executions("trigger-1");
+    let skipped = rows.iter().find(|row| row["status"] == "skipped").unwrap();
+    assert_eq!(skipped["overlaps"], first["executionId"]);
+}

@@ -28,7 +28,7 @@ async fn two_hours_with_24_heartbeats_cost_this() {
     stack.dynamodb.clear_requests();
     assert_eq!(reports(&stack, &function, json!({"status": "completed", "output": "x"})).await.0, 200);
     assert_eq!(table(&stack), (1, 2), "the end; the row and the trigger item");
-    assert_eq!(stack.sqs.sent().len(), 2, "the timer, and the stop of the session");
+    assert_eq!(stack.sqs.sent().len(), 2, "the timer, and the look after the end");
     stack.dynamodb.clear_requests();
     // Each look reads once and writes nothing, and there are nine in two hours.
     for look in stack.sqs.sent() {

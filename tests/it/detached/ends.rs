@@ -46,13 +46,11 @@ async fn a_run_goes_on_after_its_invocation_and_ends_by_its_report() {
     assert_eq!((&row["usage"]["inputTokens"], &row["usage"]["outputTokens"]), (&json!(50), &json!(4)));
     assert_eq!(row["outputTruncated"], false);
 
-    // The same end again changes nothing, and another one is noted once. Whoever wrote the end may have died before it sent
-    // the look that stops the session.
+    // The same end again changes nothing, and another one is noted once. The look that follows the end was sent before it.
     let sent = stack.sqs.sent().len();
+    assert_eq!(last_look(&stack).json()["_look"]["purpose"], "end");
     assert_eq!(reports(&stack, &function, end).await.0, 200);
-    assert_eq!(execution(&stack), row);
-    assert_eq!(stack.sqs.sent().len(), sent + 1);
-    assert_eq!(last_look(&stack).json()["_look"]["purpose"], "stop");
+    assert_eq!((execution(&stack), stack.sqs.sent().len()), (row.clone(), sent));
     for _ in 0..2 {
         assert_eq!(reports(&stack, &function, json!({"status": "failed", "error": "no"})).await.0, 409);
         let late = execution(&stack);
@@ -152,7 +150,7 @@ async fn an_agent_that_dies_in_silence_is_overdue() {
     assert_eq!((&row["status"], &row["errorType"]), (&json!("failed"), &json!("ReportOverdue")), "{row:#}");
     assert_eq!(row["retryable"], false);
     let stop = last_look(&stack);
-    assert_eq!((&stop.json()["_look"]["purpose"], stop.delay_seconds), (&json!("stop"), 60));
+    assert_eq!((&stop.json()["_look"]["purpose"], stop.delay_seconds), (&json!("end"), 60));
     // Delivered again, or late, neither changes anything.
     let sent = stack.sqs.sent().len();
     for message in [&look, &next, &stop] {
@@ -211,7 +209,7 @@ async fn a_cancelled_run_ends_with_the_agents_report_or_after_a_minute() {
         let row = execution(&stack);
         assert_eq!(row["status"], "cancelled", "{row:#}");
         assert_eq!(row.get("errorType"), None);
-        assert_eq!(last_look(&stack).json()["_look"]["purpose"], "stop");
+        assert_eq!(last_look(&stack).json()["_look"]["purpose"], "end");
         // An agent that stops later than that says nothing new.
         assert_eq!(reports(&stack, &function, json!({"status": "failed", "error": "stopped"})).await.0, 200);
         assert!(deliver(&function, &look).await);
@@ -265,4 +263,50 @@ async fn the_turn_is_kept_until_the_end_and_the_tokens_are_counted_with_it() {
     assert_eq!(day["tokens"], 601);
     let next = function.invoke(later(2)).await;
     assert_eq!(next.body()["status"], "running", "{next:?}");
+}
+
+#[tokio::test]
+async fn each_run_keeps_its_slot_until_its_end_and_frees_it_with_it() {
+    let stack = stack().await;
+    stored::store(&stack, json!({"overlap": {"max": 2}}));
+    let function = function(&stack).await;
+    let at = |minute: u32| {
+        fire_with(&json!({"detached": settings(), "scheduledTime": format!("2026-01-31T08:{minute:02}:00Z")}))
+    };
+    let row_of = |outcome: &Outcome| {
+        let id = outcome.body()["executionId"].clone();
+        stack.dynamodb.executions(TRIGGER).into_iter().find(|row| row["executionId"] == id).expect("a row")
+    };
+    let (first, second) = (function.invoke(at(1)).await, function.invoke(at(2)).await);
+    assert_eq!((&first.body()["status"], &second.body()["status"]), (&json!("running"), &json!("running")));
+    let (one, two) = (row_of(&first), row_of(&second));
+    assert_eq!((&one["hasRunLock"], one.get("runSlot")), (&json!(true), None));
+    assert_eq!((&two["hasRunLock"], &two["runSlot"]), (&json!(true), &json!(1)));
+    let slot = |key: &str| stack.dynamodb.item(&format!("TRIGGER#{TRIGGER}"), key).unwrap();
+    let keys = ["RUNNING#user-1", "EXECUTION_SLOT#1#user-1"];
+    assert_eq!(keys.map(|key| slot(key)["leaseUntil"].clone()), [one["deadline"].clone(), two["deadline"].clone()]);
+    let skipped = function.invoke(at(3)).await;
+    assert_eq!(skipped.body()["skipReason"], "Overlap", "{skipped:?}");
+    // Neither a lower nor a higher limit loses sight of a run, however old its fire is.
+    stored::store(&stack, json!({"overlap": "skip"}));
+    let skipped = function.invoke(at(4)).await;
+    assert_eq!(skipped.body()["skipReason"], "Overlap", "{skipped:?}");
+    stored::store(&stack, json!({"overlap": {"max": 2}}));
+    // The second ends by its report, which frees its slot and no other in the same transaction.
+    let calls = stack.agent.calls();
+    let callback = calls[1].callback().expect("a callback");
+    let detail = json!({"token": callback["token"], "triggerId": TRIGGER, "executionId": two["executionId"],
+        "status": "completed"});
+    let event = json!({"_from": "report-bus", "_event": bus_event("my.agent", "Agent Report", detail)});
+    stack.dynamodb.clear_requests();
+    assert_eq!(answer(&function.invoke(Invocation::event(&event)).await).0, 200);
+    let requests = stack.dynamodb.requests().into_iter().filter(|request| request.body.contains(keys[1]));
+    let writes: Vec<String> = requests.map(|request| request.operation).collect();
+    assert_eq!(writes, ["TransactWriteItems"], "the end and its slot");
+    assert_eq!(keys.map(|key| slot(key)["leaseUntil"].clone()), [one["deadline"].clone(), json!(0)]);
+    let next = function.invoke(at(5)).await;
+    assert_eq!(row_of(&next)["runSlot"], 1, "{next:?}");
+    let skipped = function.invoke(at(6)).await;
+    assert_eq!(skipped.body()["skipReason"], "Overlap", "{skipped:?}");
+    stack.assert_clean();
 }

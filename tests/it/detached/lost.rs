@@ -200,3 +200,30 @@ async fn sigterm_after_the_call_leaves_the_run_to_its_agent() {
     assert!(function.process.wait_exit(LIMIT).await.is_some());
     assert_eq!(stack.agent.call_count(), 1);
 }
+
+/// The agent has reported before the hand-over, and again a moment after it.
+#[tokio::test]
+async fn a_heartbeat_a_moment_after_the_hand_over_extends_the_lease() {
+    let stack = stack().await;
+    stack.agent.queue(Script::reset_before_head());
+    let function = function(&stack).await;
+    let row = assert_left(&stack, &function.invoke(fire()).await);
+    assert!(row["leaseUntil"].as_i64() < row["deadline"].as_i64(), "the time for the first report: {row:#}");
+    crate::support::one_fire::update(&stack, &json!({"lastEventAt": row["detachedAt"]}));
+    let (status, body) = reports(&stack, &function, json!({"status": "running"})).await;
+    assert_eq!((status, &body["leaseUntil"]), (200, &row["deadline"]));
+    assert_eq!(execution(&stack)["leaseUntil"], row["deadline"]);
+}
+
+/// The clock that wrote the lease was ahead of this one.
+#[tokio::test]
+async fn a_heartbeat_never_shortens_a_lease() {
+    let stack = stack().await;
+    let function = function(&stack).await;
+    assert_left(&stack, &function.invoke(fire()).await);
+    let until = now_millis() + 400_000;
+    crate::support::one_fire::update(&stack, &json!({"leaseUntil": until}));
+    let (status, body) = reports(&stack, &function, json!({"status": "running"})).await;
+    assert_eq!((status, &body["leaseUntil"]), (200, &json!(until)));
+    assert_eq!((&execution(&stack)["events"], &execution(&stack)["leaseUntil"]), (&json!(1), &json!(until)));
+}

@@ -2,6 +2,7 @@
 
 mod asked;
 mod cost_table;
+mod counted;
 mod counts;
 mod ends;
 mod lost;

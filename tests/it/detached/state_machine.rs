@@ -145,7 +145,7 @@ async fn a_stopped_state_machine_cancels_its_run_and_stops_the_agents_session() 
 
         assert_eq!(stack.agent.stops().len(), 0, "the agent may clean up first");
         let stop = last_look(&stack);
-        assert_eq!((&stop.json()["_look"]["purpose"], stop.delay_seconds), (&json!("stop"), 60));
+        assert_eq!((&stop.json()["_look"]["purpose"], stop.delay_seconds), (&json!("end"), 60));
         assert!(deliver(&function, &stop).await);
         let stops = stack.agent.stops();
         let [stopped] = &stops[..] else { panic!("one request to stop, not {stops:#?}") };
@@ -204,16 +204,24 @@ async fn a_look_asks_whether_the_state_machine_still_waits() {
 /// A session that the trigger gave may be somebody's chat.
 #[tokio::test]
 async fn the_end_of_a_run_in_a_session_that_was_given_does_not_stop_it() {
-    let stack = stack().await;
-    let url = format!("{}/runtimes/{RUNTIME}/invocations?qualifier=v1", stack.agent.url());
-    let function = stack.function(&[REPORT_URL, support::lease(1), ("AGENT_API_URL", &url)]).await;
-    let given = "a-session-that-somebody-chats-in-already";
-    let row =
-        assert_left(&stack, &function.invoke(fire_with(&json!({"detached": settings(), "sessionId": given}))).await);
-    assert_eq!(row["sessionId"], given);
-    assert_eq!(reports(&stack, &function, json!({"status": "completed"})).await.0, 200);
-    for look in stack.sqs.sent() {
-        assert!(deliver(&function, &look).await);
+    for is_cancelled in [false, true] {
+        let stack = stack().await;
+        let url = format!("{}/runtimes/{RUNTIME}/invocations?qualifier=v1", stack.agent.url());
+        let function = stack.function(&[REPORT_URL, support::lease(1), ("AGENT_API_URL", &url)]).await;
+        let given = "a-session-that-somebody-chats-in-already";
+        let fire = fire_with(&json!({"detached": settings(), "sessionId": given}));
+        let row = assert_left(&stack, &function.invoke(fire).await);
+        assert_eq!(row["sessionId"], given);
+        let (status, end) = if is_cancelled { ("failed", "cancelled") } else { ("completed", "completed") };
+        if is_cancelled {
+            // As `overlap: "cancelOther"` asks, whose run works in the trigger's session by the time of the look.
+            update(&stack, &json!({"cancelRequested": true}));
+        }
+        assert_eq!(reports(&stack, &function, json!({"status": status})).await.0, 200);
+        assert_eq!(execution(&stack)["status"], end);
+        for look in stack.sqs.sent() {
+            assert!(deliver(&function, &look).await);
+        }
+        assert_eq!(stack.agent.stops().len(), 0, "{end}");
     }
-    assert_eq!(stack.agent.stops().len(), 0);
 }

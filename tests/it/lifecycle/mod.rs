@@ -9,5 +9,6 @@ mod harmless;
 mod killed;
 mod overlap;
 mod same_fire;
+mod slots;
 mod takeover;
 mod waiting;

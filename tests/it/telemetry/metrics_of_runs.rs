@@ -65,7 +65,7 @@ async fn a_completed_run_is_told_as_its_record_has_it() {
         (&cold["ColdStart"], &cold["requestId"], &cold["level"]),
         (&json!(1), &json!("request-1"), &json!("INFO"))
     );
-    for (name, _) in METRICS.iter() {
+    for (name, _) in METRICS.iter().filter(|(name, _)| *name != "DetachedFailures") {
         assert!(cold.get(name).is_some(), "{name} is never told");
     }
 

@@ -315,6 +315,11 @@ impl LambdaApi {
         self.book().timeout = timeout;
     }
 
+    /// Returns the time that an event from the API has.
+    pub(crate) fn time_of_an_event(&self) -> Duration {
+        self.book().timeout
+    }
+
     /// Puts an event into the queue, as a rule's target does, and returns its request id.
     pub fn submit(&self, invocation: Invocation) -> String {
         self.0.queue.accept(invocation, false)

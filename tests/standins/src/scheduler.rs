@@ -190,7 +190,8 @@ impl Drop for Scheduler {
 
 fn fire(schedule: &Value, time: &str, lambda: &LambdaApi) -> String {
     let input = schedule["Target"]["Input"].as_str().unwrap_or("{}").replace(SCHEDULED_TIME, time);
-    lambda.submit(Invocation::new(input.into_bytes()))
+    // A function has one time-out, whoever invokes it.
+    lambda.submit(Invocation::new(input.into_bytes()).timeout(lambda.time_of_an_event()))
 }
 
 fn now_millis() -> i64 {
@@ -398,5 +399,13 @@ mod tests {
         assert_eq!(rfc3339(1_769_842_800_000), "2026-01-31T07:00:00Z");
         assert_eq!(rfc3339(1_835_395_199_000), "2028-02-28T23:59:59Z");
         assert_eq!(rfc3339(1_835_395_200_000), "2028-02-29T00:00:00Z");
+    }
+
+    #[tokio::test]
+    async fn a_fire_has_the_time_of_every_event() {
+        let lambda = LambdaApi::start().await;
+        lambda.timeout(Duration::from_secs(900));
+        fire(&json!({"Target": {"Input": "{}"}}), "2026-01-31T07:00:00Z", &lambda);
+        assert_eq!(lambda.queue().next().await.1.timeout, Duration::from_secs(900));
     }
 }

@@ -510,3 +510,54 @@ async fn a_test_delivery_has_the_limit_of_a_sender() {
     assert_eq!(deliveries(&api, &path, 1).await[0]["senderId"], sent["senderId"]);
     drop(function);
 }
+
+/// A test delivery has the headers of a sender, so that a pattern over them is tested, and none of them is its signature.
+#[tokio::test]
+async fn a_test_delivery_has_the_headers_of_a_sender() {
+    let world = World::start().await;
+    let api = world.port().await;
+    let function = hook_function(&world).await;
+    world.stack.pool(1, &[]);
+    let mut body = hooked(json!({"preset": "github"}));
+    body["prompt"] = json!("{{ $.detail.headers['x-github-event'] }} {{ $.body }}");
+    body["eventConfig"] = json!({"eventPattern": {"detail": {"headers": {"x-github-event": ["issues"]}}}});
+    let made = api.post("/triggers", body).await.expect(201);
+    let path = format!("/triggers/{}", id(&made["trigger"]));
+    let test = async |body: Value| api.post(&format!("{path}/webhook/test"), body).await;
+    let forged = "sha256=".to_owned() + &"0".repeat(64);
+    let headers = json!({"X-GitHub-Event": "issues", "X-Hub-Signature-256": forged, "Idempotency-Key": "mine",
+        "Authorization": "Bearer of-somebody", "Content-Type": "application/x-www-form-urlencoded"});
+    let sent = test(json!({"headers": headers, "body": "ref=main&n=1"})).await.expect(202);
+    let shown = deliveries(&api, &path, 1).await.remove(0);
+    assert_eq!((&shown["state"], &shown["senderId"]), (&json!("dispatched"), &sent["senderId"]), "{shown:#}");
+    world.stack.lambda.idle().await;
+    assert_eq!(world.stack.agent.call_count(), 1);
+    let prompt = world.stack.agent.calls()[0].field("prompt").to_owned();
+    assert!(prompt.starts_with(r#""issues" {"n":"1","ref":"main"}"#), "{prompt}");
+    assert!(!prompt.contains("of-somebody"), "{prompt}");
+    // Another event is refused by the pattern, and a ping is answered as one.
+    for (event, state) in [("push", "dispatched"), ("ping", "handshake")] {
+        test(json!({"headers": {"x-github-event": event}})).await.expect(202);
+        assert_eq!(deliveries(&api, &path, if event == "push" { 2 } else { 3 }).await[0]["state"], state);
+    }
+    world.stack.lambda.idle().await;
+    assert_eq!(world.stack.agent.call_count(), 1);
+    // Nothing that is no header passes.
+    for (headers, fields) in [
+        (
+            json!({"a b": "x", "X-Event": "a\r\nX-Hub-Signature-256: b", "X-Ok": "fine"}),
+            vec!["headers.X-Event", "headers.a b"],
+        ),
+        (json!({"X-Event": 7}), vec!["headers.X-Event"]),
+        (json!({"X-Event": "x".repeat(1025)}), vec!["headers.X-Event"]),
+        (json!({"": "x"}), vec!["headers."]),
+        (json!(["X-Event"]), vec!["headers"]),
+        (json!("X-Event: push"), vec!["headers"]),
+    ] {
+        let refused = test(json!({"headers": headers})).await;
+        let mut violations = refused.violations();
+        violations.sort_unstable();
+        assert_eq!(violations, fields, "{headers}");
+    }
+    drop(function);
+}

@@ -1,10 +1,12 @@
 //! Deliveries to the hooks surface, and what becomes of them in the run function.
 
 mod accept;
+mod alias;
 mod crashes;
 mod documented;
 pub(crate) mod manage;
 mod refuse;
+mod secrets;
 mod senders;
 mod soak;
 mod vectors;

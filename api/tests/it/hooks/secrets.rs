@@ -1,0 +1,113 @@
+//! The stack's own GitHub secret: replaced without a redeployment, and never refused while nobody can read it.
+
+use std::time::Instant;
+
+use agent_trigger::config::Secret;
+use agent_trigger_api::hooks::{scheme::Scheme, signature::sign};
+use reqwest::StatusCode;
+use standins::{Fault, Rule};
+
+use crate::hooks::{Hooks, SECRET, now, pairs};
+use crate::support::{SECRETS, World};
+
+const OTHER: &str = "another-secret-of-the-stack";
+
+fn name() -> String {
+    format!("{SECRETS}github")
+}
+
+/// Sends a delivery that is signed with this secret, another one each time. Returns its status and `Retry-After`.
+async fn send(hooks: &Hooks, secret: &str) -> (StatusCode, Option<String>) {
+    let body = format!(r#"{{"at": "{}"}}"#, uuid::Uuid::new_v4());
+    let signed = sign(&Scheme::Github, &Secret::new(secret), "", now(), body.as_bytes());
+    let mut headers = pairs(&[("x-github-event", "issues"), ("content-type", "application/json")]);
+    headers.extend(signed.into_iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())));
+    let response = hooks.send_full("/webhooks/github", &headers, &body).await;
+    let wait = response.headers().get("retry-after").map(|value| value.to_str().unwrap().to_owned());
+    (response.status(), wait)
+}
+
+#[tokio::test]
+async fn the_stacks_secret_is_replaced_without_a_redeployment() {
+    let world = World::start().await;
+    world.stack.ssm.put(&name(), SECRET);
+    let hooks = world.hooks().await;
+    assert_eq!(send(&hooks, SECRET).await.0, StatusCode::ACCEPTED);
+    world.stack.ssm.put(&name(), OTHER);
+    // The one that is known works on until the new one is seen.
+    assert_eq!(send(&hooks, SECRET).await.0, StatusCode::ACCEPTED);
+    assert_eq!(send(&hooks, OTHER).await.0, StatusCode::ACCEPTED);
+    assert_eq!(world.stack.ssm.asked(), [name(), name()]);
+    assert_eq!(send(&hooks, SECRET).await.0, StatusCode::UNAUTHORIZED);
+    // Strangers cannot make it be read again and again.
+    let (start, before) = (Instant::now(), world.stack.ssm.asked().len());
+    for _ in 0..20 {
+        let sent = (0..10).map(|_| send(&hooks, "of-a-stranger"));
+        for (status, _) in futures_util::future::join_all(sent).await {
+            assert_eq!(status, StatusCode::UNAUTHORIZED);
+        }
+    }
+    let most = start.elapsed().as_secs() / 10 + 1;
+    assert!((world.stack.ssm.asked().len() - before) as u64 <= most, "{:?}", world.stack.ssm.asked());
+    // What has nothing to compare is refused without a look.
+    assert_eq!(hooks.send("/webhooks/github", &[], "{}").await.0, StatusCode::UNAUTHORIZED);
+    // It is deleted: then there is no such webhook.
+    world.stack.ssm.put(&name(), "");
+    let hooks = world.hooks().await;
+    assert_eq!(send(&hooks, SECRET).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn nothing_is_refused_while_the_stacks_secret_cannot_be_read() {
+    let world = World::start().await;
+    world.stack.ssm.put(&name(), SECRET);
+    let rule = || world.stack.ssm.inject(Rule::new("GetParameter", Fault::Deny));
+    let unavailable = (StatusCode::SERVICE_UNAVAILABLE, Some("5".to_owned()));
+    // A process that never read it says so.
+    let failing = rule();
+    let hooks = world.hooks().await;
+    assert_eq!(send(&hooks, SECRET).await, unavailable);
+    failing.remove();
+    // A process that has read it goes on with what it knows. What does not fit may be signed with a new one.
+    let hooks = world.hooks().await;
+    assert_eq!(send(&hooks, SECRET).await.0, StatusCode::ACCEPTED);
+    let failing = rule();
+    for _ in 0..3 {
+        assert_eq!(send(&hooks, OTHER).await, unavailable);
+        assert_eq!(send(&hooks, SECRET).await.0, StatusCode::ACCEPTED);
+    }
+    failing.remove();
+    let receipts = world.stack.dynamodb.scan().into_iter().filter(|item| item["PK"] == "HOOK#github");
+    let reasons: Vec<_> =
+        receipts.filter(|item| item["outcome"] == "refused").map(|item| item["reason"].clone()).collect();
+    assert!(reasons.len() >= 2 && reasons.iter().all(|reason| reason == "secret"), "{reasons:?}");
+    // It can be read again, and is another one.
+    world.stack.ssm.put(&name(), OTHER);
+    while send(&hooks, OTHER).await != (StatusCode::ACCEPTED, None) {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}
+
+/// The item of a trigger names the version of its secret, which never changes: a wrong signature reads nothing again, and a
+/// version that is new is read at once.
+#[tokio::test]
+async fn a_hooks_own_secret_is_read_once_for_each_version() {
+    let world = World::start().await;
+    world.put_hook(serde_json::json!({"preset": "token"}), serde_json::json!({}));
+    let hooks = world.hooks().await;
+    let path = format!("/hooks/{}", crate::hooks::HOOK);
+    let token = async |secret: &str| hooks.send(&path, &pairs(&[("x-webhook-token", secret)]), "{}").await.0.as_u16();
+    assert_eq!((token(SECRET).await, token("wrong").await, token("wrong").await), (202, 401, 401));
+    let versioned = |version: u8| format!("{SECRETS}{}:{version}", crate::hooks::HOOK);
+    assert_eq!(world.stack.ssm.asked(), [versioned(1)]);
+    world.put_hook(serde_json::json!({"preset": "token", "secretVersion": 2}), serde_json::json!({}));
+    world.stack.ssm.put_versions(&format!("{SECRETS}{}", crate::hooks::HOOK), &[SECRET, OTHER]);
+    // The new one cannot be read: nothing is refused.
+    let failing = world.stack.ssm.inject(Rule::new("GetParameter", Fault::Deny));
+    assert_eq!((token(OTHER).await, token(SECRET).await), (503, 503));
+    failing.remove();
+    while token(OTHER).await == 503 {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert_eq!((token(OTHER).await, token(SECRET).await), (202, 401));
+}

@@ -1,0 +1,248 @@
+//! The executions that are alive beside one of the same trigger, and the choice among several slots of the run lock.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    clock::Clock,
+    domain::{
+        execution::{ExecutionRef, Holder, Lease, MAX_SWAPS, Status},
+        run_lock::{Neighbours, RunLock, Slot, over_before},
+    },
+    store::{
+        Store,
+        error::StoreError,
+        execution_item::{ATTEMPT, EVENTS, EXECUTION_ID, LEASE_UNTIL, OWNER, STATUS, USER_ID},
+        expression::Expression,
+        item::{Item, integer, number, text},
+        keys,
+        run_lock::{Asked, Taking},
+        table::{Query, Table},
+    },
+};
+
+/// The time before an execution's fire from which executions without the run lock are looked for, in milliseconds.
+/// Lambda lets a run last 15 minutes, or 90 on Managed Instances, and every record that is read is billed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LookBack(i64);
+
+impl LookBack {
+    const USUAL: Self = Self(2 * 60 * 60 * 1000);
+    /// The longest detached run lasts a day.
+    const DETACHED: Self = Self(Self::USUAL.0 + 24 * 60 * 60 * 1000);
+
+    /// Returns two hours. For a run that is to be detached it returns a day more, because its trigger's earlier runs may
+    /// be detached, too.
+    pub fn of(is_detached: bool) -> Self {
+        if is_detached { Self::DETACHED } else { Self::USUAL }
+    }
+}
+
+/// Returns a text that sorts before the ids of the executions whose fires may be alive beside `execution_id` at `now`.
+/// Ids are UUIDs that begin with the time of their fire, in milliseconds since 1970. For an id that is no UUID the text
+/// is empty, and every id sorts after it.
+fn first_id(execution_id: &str, now: i64, look_back: LookBack) -> String {
+    let time = execution_id.split_once('-').and_then(|(high, rest)| {
+        let low = rest.get(..4)?;
+        i64::from_str_radix(&[high, low].concat(), 16).ok()
+    });
+    let Some(time) = time else { return String::new() };
+    let from = time.min(now).saturating_sub(look_back.0).max(0);
+    let hex = format!("{from:012x}");
+    format!("{}-{}", &hex[..8], &hex[8..12])
+}
+
+/// A record that says that its execution is alive.
+struct LivingRow {
+    execution_id: String,
+    owner: Option<String>,
+    /// True if its input may tell that it was admitted without a slot.
+    may_be_without_slot: bool,
+}
+
+impl LivingRow {
+    /// Reads the row of an execution, or returns `None` if it has no id. It may be without a slot only if it is of this
+    /// user, and in its first attempt or with events.
+    fn read(item: &Item, user_id: &str) -> Option<Self> {
+        let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
+        // The input of a later attempt may be that of the first, which does not tell whether this one was admitted.
+        let is_first = integer(item, ATTEMPT) == Some(1) || item.contains_key(EVENTS);
+        let is_own = text(USER_ID).is_none_or(|user| user == user_id);
+        Some(Self { execution_id: text(EXECUTION_ID)?, owner: text(OWNER), may_be_without_slot: is_first && is_own })
+    }
+}
+
+/// What is alive beside an execution.
+#[derive(Default)]
+pub struct Surroundings {
+    /// The executions that count.
+    pub neighbours: Neighbours,
+    /// The slots whose attempts have ended before their leases. Each may be taken as it was read.
+    over: BTreeMap<Slot, RunLock>,
+}
+
+impl<T: Table, C: Clock> Store<T, C> {
+    /// Returns the executions of this user's trigger that are alive beside the one of `holder`: those that hold further
+    /// slots of the run lock, and those that were admitted without one, because the trigger had no limit then. They are
+    /// looked for until there are `most`. `first` is slot 0 as it was found, if another attempt has it. Of executions
+    /// without a slot, fires from `look_back` before this one, or before now if that is earlier, are looked at.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not answer, or an item is unreadable.
+    pub async fn neighbours(
+        &self,
+        holder: Holder<'_>,
+        lease: Lease,
+        look_back: LookBack,
+        most: u32,
+        first: Option<RunLock>,
+    ) -> Result<Surroundings, StoreError> {
+        let ExecutionRef { trigger_id, execution_id, .. } = holder.execution;
+        let (rows, slots) = self.living(holder.execution, lease, look_back).await?;
+        let mut found = Surroundings::default();
+        for (slot, lock) in first.map(|lock| (0, lock)).into_iter().chain(slots) {
+            self.note_slot(holder, lease, (slot, lock), &rows, &mut found).await?;
+        }
+        let Neighbours { held, .. } = &found.neighbours;
+        let others = rows.into_iter().filter(|row| row.may_be_without_slot && row.execution_id != execution_id);
+        let others: Vec<_> = others.filter(|row| !held.values().any(|id| *id == row.execution_id)).collect();
+        // Ids sort by time, so the newest comes last.
+        for row in others.into_iter().rev() {
+            if found.neighbours.in_the_way(most).is_some() {
+                break;
+            }
+            if self.was_admitted_without_lock(trigger_id, &row.execution_id).await? {
+                found.neighbours.without.push(row.execution_id);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Reads the records of the trigger's executions that are running within their leases, and the further slots whose
+    /// leases last, in one query. Executions of other users are among them.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not answer.
+    async fn living(
+        &self,
+        execution: ExecutionRef<'_>,
+        lease: Lease,
+        look_back: LookBack,
+    ) -> Result<(Vec<LivingRow>, Vec<(Slot, RunLock)>), StoreError> {
+        let ExecutionRef { user_id, trigger_id, execution_id } = execution;
+        let now = self.clock.now_millis();
+        let (partition, from) = keys::execution_key(trigger_id, &first_id(execution_id, now, look_back));
+        let mut expression = Expression::default();
+        let is_running = expression.equals(STATUS, Some(text(Status::Running.as_str())));
+        // A slot has no status.
+        let is_slot = expression.equals(STATUS, None);
+        let is_alive = expression.above(LEASE_UNTIL, number(over_before(lease, now)));
+        let filter = format!("({is_running} OR {is_slot}) AND {is_alive}");
+        let to = keys::LAST_SLOT.to_owned();
+        let items = self.table.query(Query { partition, from, to, filter, expression }).await?;
+        let (mut rows, mut slots) = (Vec::new(), Vec::new());
+        for item in &items {
+            if item.contains_key(STATUS) {
+                rows.extend(LivingRow::read(item, user_id));
+            } else if let Some(Ok(sort_key)) = item.get("SK").map(|key| key.as_s())
+                && let Some(slot) = keys::slot_of(sort_key, user_id)
+            {
+                slots.push((slot, RunLock::read(item)));
+            }
+        }
+        Ok((rows, slots))
+    }
+
+    /// Notes in `found` whether the holder of a slot is alive: as held, or as over if its row says that its attempt has
+    /// ended. `rows` are the living: a holder that is not among them has its row read. A slot of the asking attempt
+    /// itself is not noted, nor one whose lease is over: it asks for them as for one that is free.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not answer, or the slot names no execution.
+    async fn note_slot(
+        &self,
+        holder: Holder<'_>,
+        lease: Lease,
+        (slot, lock): (Slot, RunLock),
+        rows: &[LivingRow],
+        found: &mut Surroundings,
+    ) -> Result<(), StoreError> {
+        let is_over = lock.until.is_some_and(|until| until < over_before(lease, self.clock.now_millis()));
+        if lock.owner.as_deref() == Some(holder.owner) || is_over {
+            return Ok(());
+        }
+        let Some(other) = lock.execution_id.clone() else { return Err(StoreError::Unreadable) };
+        let ExecutionRef { trigger_id, execution_id, .. } = holder.execution;
+        let is_alive = rows.iter().any(|row| row.execution_id == other && row.owner == lock.owner);
+        if !is_alive {
+            let row = self.execution(trigger_id, &other).await?;
+            if lock.may_be_taken(row.as_ref(), execution_id, false) {
+                found.over.insert(slot, lock);
+                return Ok(());
+            }
+        }
+        found.neighbours.held.insert(slot, other);
+        Ok(())
+    }
+
+    /// Takes one of `slots` slots of the trigger's run lock, if there is room. Slot 0 is asked for unseen, as if it
+    /// were the only one. The caller must then look at the neighbours. If it is not free, the neighbours are read here,
+    /// and another slot is chosen. Each refusal tells who has taken that slot meanwhile, and the choice is made again.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not take it, or an item is unreadable, or the slots keep changing. A slot may
+    /// have been taken all the same.
+    pub async fn take_slot(
+        &self,
+        holder: Holder<'_>,
+        lease: Lease,
+        look_back: LookBack,
+        slots: u32,
+    ) -> Result<Taking, StoreError> {
+        let first = match self.ask_slot(holder, lease, 0, None, false).await? {
+            Asked::Taken(until) => return Ok(Taking::Taken(0, until)),
+            Asked::Refused(first) => first,
+        };
+        let execution_id = holder.execution.execution_id;
+        let mut found = self.neighbours(holder, lease, look_back, slots, first).await?;
+        for _ in 0..MAX_SWAPS.saturating_add(usize::try_from(slots).unwrap_or(usize::MAX)) {
+            // Another attempt of this execution has a slot, and owns the execution.
+            if found.neighbours.held.values().any(|id| id == execution_id) {
+                return Ok(Taking::Refused(execution_id.to_owned()));
+            }
+            let Some(slot) = found.neighbours.choose(slots, execution_id) else {
+                let newest = found.neighbours.in_the_way(slots).ok_or(StoreError::Contended)?;
+                return Ok(Taking::Refused(newest.to_owned()));
+            };
+            let seen = found.over.remove(&slot);
+            match self.ask_slot(holder, lease, slot, seen.as_ref(), false).await? {
+                Asked::Taken(until) => return Ok(Taking::Taken(slot, until)),
+                Asked::Refused(Some(lock)) => self.note_slot(holder, lease, (slot, lock), &[], &mut found).await?,
+                Asked::Refused(None) => {}
+            }
+        }
+        Err(StoreError::Contended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_the_hours_before_sort_after_the_first() {
+        // 2026-01-31T07:00:00Z, as the vectors of `domain::fire` have it.
+        const AT: i64 = 1_769_842_800_000;
+        let id = "019c12d9-f580-7649-82fb-aad573e743bb";
+        for (now, first) in [
+            (AT + 1, "019c126c-1880"),
+            (AT + 24 * LookBack::USUAL.0, "019c126c-1880"),
+            (AT - LookBack::USUAL.0, "019c11fe-3b80"),
+            (0, "00000000-0000"),
+        ] {
+            assert_eq!(first_id(id, now, LookBack::of(false)), first);
+            assert!(first < id);
+        }
+        assert_eq!(first_id(id, AT, LookBack::of(true)), "019c0d45-bc80");
+        assert_eq!(first_id("e1", AT, LookBack::of(false)), "");
+    }
+}
