@@ -211,6 +211,8 @@ class Run:
         if isinstance(error, GeneratorExit):
             # A coroutine that is closed may not wait for anything. Its loop may be closed as well.
             return self._leave(error, is_own, _signals.LIMIT)
+        # Now, not in the thread: SIGTERM may come before it runs.
+        self._settle(error, is_own)
         return await _in_a_thread(lambda: self._leave(error, is_own, END_LIMIT))
 
     def _is_own(self, error: BaseException | None) -> bool:
@@ -225,8 +227,7 @@ class Run:
         if self._process != os.getpid():
             # A child that was forked within the block. The run goes on in its parent.
             return is_own
-        self._is_over = True
-        self._set_end(self._result(error, is_own))
+        self._settle(error, is_own)
         # An exception in between, such as that of Ctrl+C, leaves the report to the end of the process.
         answer = self._report_end(min(self.callback.seconds_left(), limit))
         _signals.remove(self)
@@ -237,6 +238,12 @@ class Run:
         if error is None and answer.result is not Result.ENDED:
             raise ReportNotDelivered(what)
         return is_own
+
+    def _settle(self, error: BaseException | None, is_own: bool) -> None:
+        """Set the end as the block is left. Nothing that is said or happens later changes it."""
+        if self._process == os.getpid():
+            self._is_over = True
+            self._set_end(self._result(error, is_own))
 
     @property
     def _why(self) -> str:
@@ -319,8 +326,8 @@ class Run:
         self._until = min(self._until, until)
         if not first and self._until <= time.monotonic():
             return
-        is_done = self._completed is not None and self._failed is None
-        self._set_end(self._result(None, False) if is_done or self._failed else self._failure({"error": why}))
+        # An output alone is no end: until the block is left, an exception may follow it. `_settle` has set the end then.
+        self._set_end(self._failure(self._failed or {"error": why}))
         self._last_words = self._deliver_end(self._until - LEAST_TIMEOUT, time.sleep)
         _signals.remove(self)
         self._left.set()

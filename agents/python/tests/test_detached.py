@@ -448,6 +448,27 @@ class Async(Case):
         self.assertEqual(asyncio.run(work()), 0)
         self.assertEqual(endpoint.statuses()[-1], "completed")
 
+    def test_a_block_that_was_left_is_not_reported_as_going_on(self):
+        endpoint = self.endpoint()
+        run = detached(endpoint.payload(), heartbeat_seconds=NEVER)
+        start = threading.Thread.start
+
+        def late(thread):
+            # The process ends before the thread that sends the end.
+            if thread.name == "agent-trigger-end":
+                run._abandon("the process was stopped", time.monotonic() + 60)
+            start(thread)
+
+        async def work():
+            async with run:
+                run.complete("done")
+                patched = mock.patch.object(threading.Thread, "start", late)
+                patched.start()
+                self.addCleanup(patched.stop)
+
+        asyncio.run(work())
+        self.assertEqual(endpoint.statuses(), ["completed"])
+
     def test_the_end_is_sent_although_all_of_the_loops_threads_are_busy(self):
         endpoint = self.endpoint()
         may_end = threading.Event()
