@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import os
@@ -15,6 +16,7 @@ from typing import Any, TypedDict
 
 from . import _signals, _values
 from ._callback import Callback, read
+from ._in_turn import InTurn
 from ._sender import LEAST_TIMEOUT, Answer, Report, ReportNotDelivered, Result, Sender, deliver, lighter, sender_of
 
 log = logging.getLogger("agent_trigger")
@@ -27,8 +29,9 @@ LONGEST_REASON = 100
 LONGEST_HEARTBEAT = 86_400
 #: The seconds for which the report of an end is tried again, unless the deadline is nearer.
 END_LIMIT = 900.0
-#: The seconds for which an end waits for the heartbeat that is being sent, so that it is not overtaken.
-BEAT_LIMIT = 15.0
+#: The seconds for which a report waits for the one that is being sent, and the report of a process that ends.
+TURN_LIMIT = 15.0
+LAST_TURN_LIMIT = 1.0
 
 
 class Usage(TypedDict, total=False):
@@ -98,9 +101,10 @@ class Run:
         self._process: int | None = None
         # The block is being left, and what is said from now on comes too late.
         self._is_over = False
-        self._left = threading.Event()
+        # The end is answered or given up. The heartbeats go on until then, or the run would be overdue meanwhile.
+        self._ended = threading.Event()
         self._stop = threading.Event()
-        self._sending = threading.Lock()
+        self._turn = InTurn()
         self._beats: threading.Thread | None = None
         # The end of the process reports as well, and then nobody else does.
         self._until = math.inf
@@ -228,16 +232,35 @@ class Run:
             # A child that was forked within the block. The run goes on in its parent.
             return is_own
         self._settle(error, is_own)
-        # An exception in between, such as that of Ctrl+C, leaves the report to the end of the process.
-        answer = self._report_end(min(self.callback.seconds_left(), limit))
-        _signals.remove(self)
-        if answer.result is Result.NOTED:
-            return is_own
-        what = f"the end of {self.callback.execution_id} was not recorded: {answer.result.value} ({answer.detail})"
-        log.error("%s", what)
-        if error is None and answer.result is not Result.ENDED:
-            raise ReportNotDelivered(what)
+        try:
+            answer = self._conclude(limit)
+        except BaseException:
+            # Such as that of Ctrl+C. It leaves the block, and the process may go on without it.
+            self._conclude_later()
+            raise
+        if error is None and answer.result is not Result.NOTED and answer.result is not Result.ENDED:
+            raise ReportNotDelivered(self._complaint(answer))
         return is_own
+
+    def _conclude(self, limit: float) -> Answer:
+        """Send the end until it is answered or given up. Only then the heartbeats stop."""
+        answer = self._report_end(min(self.callback.seconds_left(), limit))
+        self._ended.set()
+        _signals.remove(self)
+        if answer.result is not Result.NOTED:
+            log.error("%s", self._complaint(answer))
+        return answer
+
+    def _conclude_later(self) -> None:
+        """Go on with an end that was interrupted. If no thread can be started, it is left to the process's end."""
+        if self._until == math.inf and not self._ended.is_set():
+            with contextlib.suppress(RuntimeError):
+                threading.Thread(
+                    target=self._conclude, args=(END_LIMIT,), name="agent-trigger-end", daemon=True
+                ).start()
+
+    def _complaint(self, answer: Answer) -> str:
+        return f"the end of {self.callback.execution_id} was not recorded: {answer.result.value} ({answer.detail})"
 
     def _settle(self, error: BaseException | None, is_own: bool) -> None:
         """Set the end as the block is left. Nothing that is said or happens later changes it."""
@@ -280,34 +303,28 @@ class Run:
         self._end.setdefault("report", report)
 
     def _report_end(self, seconds: float) -> Answer:
-        """Stop the heartbeats and send the end. One that is being sent is waited for, so that it is not overtaken."""
-        until = time.monotonic() + seconds
-        self._left.set()
-        is_quiet = self._sending.acquire(timeout=BEAT_LIMIT) if self._until == math.inf else False
-        try:
-            if self._until == math.inf:
-                answer = self._deliver_end(until, self._pause)
-            if self._until == math.inf:
+        """Send the end, between two heartbeats."""
+        if self._until == math.inf:
+            answer = self._deliver_end(time.monotonic() + seconds, TURN_LIMIT, self._pause)
+            if self._until == math.inf or answer.result is not Result.RETRY:
                 return answer
-        finally:
-            if is_quiet:
-                self._sending.release()
         # The end of the process reports this very end, within its own time.
         self._process_ends.wait(max(self._until - time.monotonic(), 0.0))
         return self._last_words or Answer(Result.RETRY, detail="the process ends")
 
-    def _deliver_end(self, until: float, pause: Callable[[float], object]) -> Answer:
+    def _deliver_end(self, until: float, patience: float, pause: Callable[[float], object]) -> Answer:
         """Send the end, and a lighter one if it is refused: an end without its output is better than none."""
         report = self._end["report"]
 
         def left() -> float:
             return until - time.monotonic()
 
-        answer = deliver(self._sender, report, left, pause)
+        sender = self._turn.sender(self._sender, left, patience)
+        answer = deliver(sender, report, left, pause)
         for way in lighter(report):
             if answer.result is not Result.UNREADABLE:
                 break
-            answer = deliver(self._sender, way, left, pause)
+            answer = deliver(sender, way, left, pause)
             if answer.result is Result.NOTED:
                 log.error("the end of %s was refused at first, and is recorded with less", self.callback.execution_id)
         return answer
@@ -328,44 +345,63 @@ class Run:
             return
         # An output alone is no end: until the block is left, an exception may follow it. `_settle` has set the end then.
         self._set_end(self._failure(self._failed or {"error": why}))
-        self._last_words = self._deliver_end(self._until - LEAST_TIMEOUT, time.sleep)
+        # While the block sends the end, its turn may be that of the thread that was interrupted.
+        patience = 0.0 if self._is_over else LAST_TURN_LIMIT
+        self._last_words = self._deliver_end(self._until - LEAST_TIMEOUT, patience, time.sleep)
         _signals.remove(self)
-        self._left.set()
+        self._ended.set()
         self._process_ends.set()
         if self._last_words.result is not Result.NOTED:
             log.error("the end of %s was not recorded: %s", self.callback.execution_id, self._last_words.result.value)
         self._stop_because(why)
 
     def _beat(self) -> None:
-        """Send a heartbeat as often as promised, until the block is left or the run has ended."""
+        """Send a heartbeat as often as promised, until the end is answered or given up, or the run has ended."""
         assert self._heartbeat is not None
         pause = 0.0
         while True:
             # A little early, and not at the same time as the agents that began at the same time.
             pause = max(self._heartbeat * random.uniform(0.85, 0.95), pause)
-            if self._left.wait(min(pause, max(self.callback.seconds_left(), 0.0))):
+            if self._ended.wait(min(pause, max(self.callback.seconds_left(), 0.0))):
                 return
-            if self.callback.seconds_left() <= 0:
-                # No heartbeat counts any more. The end does, until the run is recorded as overdue.
-                self._stop_because("the run's deadline has passed")
-                return
-            with self._sending:
-                if self._left.is_set():
+            pause = 0.0
+            try:
+                if self.callback.seconds_left() <= 0:
+                    # No heartbeat counts any more. The end does, until the run is recorded as overdue.
+                    if not self._is_over:
+                        self._stop_because("the run's deadline has passed")
                     return
                 answer = self._send_beat(time.monotonic() + self._heartbeat)
-            if answer.result is Result.ENDED or answer.result is Result.UNKNOWN:
-                self._stop_because(f"{answer.result.value} ({answer.detail})")
-                return
-            if answer.result is not Result.NOTED and not self._left.is_set():
-                log.warning("a heartbeat of %s: %s (%s)", self.callback.execution_id, answer.result.value, answer.detail)
-            if answer.cancel:
-                self._stop_because("the run was cancelled")
-            pause = answer.retry_after
+                pause = answer.retry_after
+                if self._hears(answer):
+                    return
+            except Exception:
+                # Such as that of a log's filter. The next heartbeat comes all the same.
+                with contextlib.suppress(Exception):
+                    log.exception("a heartbeat of %s failed", self.callback.execution_id)
 
     def _send_beat(self, until: float) -> Answer:
         # A record has no place for the answer of a run that goes on.
         report = self._report("running", {"usage": self._progress.get("usage")})
-        return deliver(self._sender, report, lambda: until - time.monotonic(), self._left.wait)
+
+        def left() -> float:
+            return until - time.monotonic()
+
+        return deliver(self._turn.sender(self._sender, left, TURN_LIMIT), report, left, self._ended.wait)
+
+    def _hears(self, answer: Answer) -> bool:
+        """Do what the answer to a heartbeat says. Return true if there shall be no further one."""
+        if self._is_over or self._end:
+            # The end says more than a heartbeat. That the run has ended may be this very end, whose answer was lost.
+            return False
+        if answer.result is Result.ENDED or answer.result is Result.UNKNOWN:
+            self._stop_because(f"{answer.result.value} ({answer.detail})")
+            return True
+        if answer.result is not Result.NOTED:
+            log.warning("a heartbeat of %s: %s (%s)", self.callback.execution_id, answer.result.value, answer.detail)
+        if answer.cancel:
+            self._stop_because("the run was cancelled")
+        return False
 
     def _stop_because(self, why: str) -> None:
         mine = (why,)

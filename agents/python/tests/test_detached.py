@@ -4,6 +4,7 @@ Run it with `python -m unittest discover -s tests` in this folder's parent.
 """
 
 import asyncio
+import itertools
 import json
 import os
 import sys
@@ -261,7 +262,7 @@ class Answers(Case):
     def test_a_heartbeat_keeps_the_pause_that_the_endpoint_asks_for(self):
         run = detached(self.endpoint(answer(429, **{"Retry-After": "60"})).payload(), heartbeat_seconds=BEAT)
         pauses, is_left = [], iter([False, False, True])
-        run._left = SimpleNamespace(wait=lambda seconds: pauses.append(seconds) or next(is_left), is_set=lambda: False)
+        run._ended = SimpleNamespace(wait=lambda seconds: pauses.append(seconds) or next(is_left), is_set=lambda: False)
         with mock.patch.multiple(_sender, LONGEST_PAUSE=60.0):
             run._beat()
         first, second, third = pauses
@@ -269,23 +270,67 @@ class Answers(Case):
         self.assertEqual(second, 60.0)
         self.assertLess(third, 1)
 
-    def test_a_heartbeat_is_not_tried_again_once_the_block_is_left(self):
+    def leave(self, answers, count):
+        """Leave a block whose end is answered only after so many heartbeats. Return the run and what was sent after it."""
+        run = detached(self.endpoint().payload(), heartbeat_seconds=BEAT, on_cancel=lambda: called.append(1))
+        sent, called = [], []
+
+        def send(report, timeout):
+            is_over = run._is_over
+            if is_over:
+                sent.append(report["status"])
+            if report["status"] == "running":
+                return next(answers) if is_over else _sender.Answer(_sender.Result.NOTED)
+            is_done = sent.count("running") >= count
+            return _sender.Answer(_sender.Result.NOTED if is_done else _sender.Result.RETRY)
+
+        run._sender = mock.Mock(send=send)
+        with run:
+            run.complete("done")
+        run._beats.join(60)
+        self.assertFalse(run._beats.is_alive())
+        self.assertFalse(run.is_cancelled or called)
+        return sent
+
+    def test_heartbeats_go_on_while_the_end_is_tried_again(self):
+        noted = itertools.repeat(_sender.Answer(_sender.Result.NOTED))
+        sent = self.leave(noted, 5)
+        self.assertGreaterEqual(sent.count("running"), 5)
+        self.assertGreater(sent.count("completed"), 1)
+        self.assertEqual(sent[-1], "completed")
+
+    def test_no_answer_to_a_heartbeat_counts_once_the_block_is_left(self):
+        for result in (_sender.Result.ENDED, _sender.Result.UNKNOWN, _sender.Result.RETRY, _sender.Result.REFUSED):
+            with self.subTest(result):
+                sent = self.leave(itertools.repeat(_sender.Answer(result, cancel=True)), 3)
+                self.assertGreaterEqual(sent.count("running"), 3)
+                self.assertEqual(sent[-1], "completed")
+
+    def test_an_end_waits_for_the_heartbeat_that_is_being_sent(self):
         run = detached(self.endpoint().payload(), heartbeat_seconds=BEAT)
         sent, is_beating = [], threading.Event()
 
         def send(report, timeout):
-            sent.append(report["status"])
             if report["status"] == "running":
                 is_beating.set()
-                run._left.wait(60)
-                return _sender.Answer(_sender.Result.RETRY)
+                while not run._is_over:
+                    time.sleep(0)
+            sent.append(report["status"])
             return _sender.Answer(_sender.Result.NOTED)
 
-        run._sender, run._heartbeat = mock.Mock(send=send), NEVER
-        with mock.patch("random.uniform", lambda *_: BEAT / NEVER), run:
+        run._sender = mock.Mock(send=send)
+        with run:
             is_beating.wait(60)
             run.complete("done")
         self.assertEqual(sent, ["running", "completed"])
+
+    def test_what_a_heartbeat_raises_ends_no_heartbeats(self):
+        endpoint = self.endpoint(answer(404))
+        run = detached(endpoint.payload(), heartbeat_seconds=BEAT)
+        with mock.patch("agent_trigger._run.log.warning", side_effect=ValueError("a filter")), run:
+            endpoint.wait_for(3)
+            run.complete("done")
+        self.assertEqual(endpoint.statuses()[-1], "completed")
 
     def test_heartbeats_go_on_after_what_no_further_try_changes(self):
         for status in (400, 403, 404, 413, 302):

@@ -227,14 +227,35 @@ class EndOfTheProcess(Case):
                 _signals._report_all("the process ended")
         self.assertEqual([report["error"] for report in endpoint.reports()], ["the process ended"])
 
-    def test_an_end_that_is_interrupted_is_left_to_the_end_of_the_process(self):
+    def test_an_end_that_is_interrupted_is_sent_by_another_thread(self):
+        # The process may go on after Ctrl+C, as a notebook's does.
         endpoint = self.endpoint()
         run = detached(endpoint.payload(), heartbeat_seconds=NEVER)
+        sender, sent = run._sender, []
+
+        def send(report, timeout):
+            sent.append(report)
+            if len(sent) == 1:
+                raise KeyboardInterrupt
+            return sender.send(report, timeout)
+
+        run._sender = mock.Mock(send=send)
+        with self.assertRaises(KeyboardInterrupt):
+            with run:
+                run.complete("done")
+        self.assertTrue(run._ended.wait(60))
+        self.assertEqual(endpoint.statuses(), ["completed"])
+        run._beats.join(60)
+
+    def test_an_end_that_is_interrupted_is_left_to_the_end_of_the_process(self):
+        endpoint = self.endpoint()
+        run = detached(endpoint.payload(), heartbeat_seconds=None)
         sender, run._sender = run._sender, mock.Mock(send=mock.Mock(side_effect=KeyboardInterrupt))
         with mock.patch.object(_signals, "_going_on", {}):
-            with self.assertRaises(KeyboardInterrupt):
-                with run:
-                    run.complete("done")
+            with mock.patch.object(threading.Thread, "start", side_effect=RuntimeError("can't start new thread")):
+                with self.assertRaises(KeyboardInterrupt):
+                    with run:
+                        run.complete("done")
             run._sender = sender
             _signals._report_all("the agent's process ended")
         self.assertEqual(endpoint.statuses(), ["completed"])
