@@ -33,6 +33,9 @@ END_LIMIT = 900.0
 TURN_LIMIT = 15.0
 LAST_TURN_LIMIT = 1.0
 
+#: The name of the thread that sends heartbeats.
+BEATS = "agent-trigger-heartbeat"
+
 
 class Usage(TypedDict, total=False):
     """Tokens that the run has used so far."""
@@ -174,20 +177,30 @@ class Run:
             self._failed = _without_none({"error": words, "finishReason": _short(finish_reason)})
 
     def __enter__(self) -> Run:
-        self._begin()
-        self._start_beats()
+        self._enter(None, END_LIMIT)
         return self
 
-    def _begin(self) -> None:
+    def _enter(self, prepare: Callable[[], None] | None, limit: float) -> None:
+        """Begin the run. If that fails, no block follows whose end could be reported: the run has failed then."""
         if self._process is not None:
             raise RuntimeError(f"{self!r} has begun before: a run is one block")
         self._process = os.getpid()
-        _signals.add(self)
+        try:
+            _signals.add(self)
+            if prepare is not None:
+                prepare()
+            self._start_beats()
+        except BaseException as error:
+            self._task = None
+            self.fail(f"the agent could not begin the run: {_values.words(error)}")
+            self._leave(error, False, limit)
+            raise
 
     def _start_beats(self) -> None:
         if self._heartbeat is not None:
-            self._beats = threading.Thread(target=self._beat, name="agent-trigger-heartbeat", daemon=True)
-            self._beats.start()
+            beats = threading.Thread(target=self._beat, name=BEATS, daemon=True)
+            beats.start()
+            self._beats = beats
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -195,12 +208,14 @@ class Run:
         return self._leave(error, self._is_own(error), END_LIMIT)
 
     async def __aenter__(self) -> Run:
-        self._begin()
+        # Where no thread can be started, none can send the end either. The loop is not held for longer.
+        self._enter(self._join_loop, _signals.LIMIT)
+        return self
+
+    def _join_loop(self) -> None:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         if self._task is not None and hasattr(self._task, "cancelling"):
             self._pending_cancels = self._task.cancelling()
-        self._start_beats()
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -217,7 +232,7 @@ class Run:
             return self._leave(error, is_own, _signals.LIMIT)
         # Now, not in the thread: SIGTERM may come before it runs.
         self._settle(error, is_own)
-        return await _in_a_thread(lambda: self._leave(error, is_own, END_LIMIT))
+        return await _in_a_thread(lambda limit: self._leave(error, is_own, limit))
 
     def _is_own(self, error: BaseException | None) -> bool:
         """Return true for the exception of `check` alone, or for a group of nothing else."""
@@ -254,7 +269,7 @@ class Run:
     def _conclude_later(self) -> None:
         """Go on with an end that was interrupted. If no thread can be started, it is left to the process's end."""
         if self._until == math.inf and not self._ended.is_set():
-            with contextlib.suppress(RuntimeError):
+            with contextlib.suppress(Exception):
                 threading.Thread(
                     target=self._conclude, args=(END_LIMIT,), name="agent-trigger-end", daemon=True
                 ).start()
@@ -421,9 +436,10 @@ class Run:
             thread = threading.Thread(target=self._call_on_cancel, name="agent-trigger-on-cancel", daemon=True)
             try:
                 thread.start()
-            except RuntimeError:
-                # The interpreter ends, and starts no thread any more.
-                pass
+            except Exception:
+                # No thread can be started. That of the heartbeats does it, and at the end of the process nobody.
+                if threading.current_thread().name == BEATS:
+                    self._call_on_cancel()
 
     def _cancel_task(self) -> None:
         """Cancel the task, unless it has left the block meanwhile."""
@@ -439,8 +455,8 @@ class Run:
             log.exception("on_cancel failed")
 
 
-async def _in_a_thread(work: Callable[[], bool]) -> bool:
-    """Wait for work that blocks. The loop's own threads may all be busy with what the agent does."""
+async def _in_a_thread(work: Callable[[float], bool]) -> bool:
+    """Wait for work that blocks for so many seconds at most. The loop's own threads may all be busy with the agent's."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[bool] = loop.create_future()
 
@@ -455,7 +471,7 @@ async def _in_a_thread(work: Callable[[], bool]) -> bool:
     def run() -> None:
         result, failure = False, None
         try:
-            result = work()
+            result = work(END_LIMIT)
         except Exception as error:
             failure = error
         try:
@@ -464,7 +480,11 @@ async def _in_a_thread(work: Callable[[], bool]) -> bool:
             # The loop was closed meanwhile, and nobody waits any more.
             pass
 
-    threading.Thread(target=run, name="agent-trigger-end", daemon=True).start()
+    try:
+        threading.Thread(target=run, name="agent-trigger-end", daemon=True).start()
+    except Exception:
+        # No thread can be started. The loop waits, but not for long: it has others to answer.
+        return work(_signals.LIMIT)
     return await done
 
 

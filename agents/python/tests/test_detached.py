@@ -20,7 +20,7 @@ from case import BEAT, NEVER, Case
 from endpoint import CANCEL, NOTED, TOKEN, TORN, answer
 
 from agent_trigger import Cancelled, NotDetached, ReportNotDelivered, detached, is_detached
-from agent_trigger import _sender
+from agent_trigger import _run, _sender, _signals
 from agent_trigger._callback import read
 
 
@@ -644,6 +644,110 @@ class Async(Case):
 
         asyncio.run(count())
         self.assertGreater(turns, 10)
+
+
+class NoThread(Case):
+    """A machine that starts no thread any more: each run ends with a report all the same."""
+
+    def without(self, *names):
+        """Let no thread of these names be started from now on."""
+        start = threading.Thread.start
+
+        def refuse(thread):
+            if thread.name in names:
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        patched = mock.patch.object(threading.Thread, "start", refuse)
+        patched.start()
+        self.addCleanup(patched.stop)
+
+    def assert_not_begun(self, endpoint, run):
+        (end,) = endpoint.reports()
+        words = "the agent could not begin the run: RuntimeError: can't start new thread"
+        self.assertEqual((end["status"], end["error"]), ("failed", words))
+        self.assertNotIn(id(run), _signals._going_on)
+        self.assertTrue(run._ended.is_set() and run._is_over)
+        with self.assertRaisesRegex(RuntimeError, "begun before"), run:
+            pass
+        with self.assertRaisesRegex(RuntimeError, "has been left"):
+            run.complete("late")
+        self.assertEqual(len(endpoint.reports()), 1)
+
+    def test_a_block_without_heartbeats_is_not_entered(self):
+        endpoint = self.endpoint()
+        self.without("agent-trigger-heartbeat")
+        run = detached(endpoint.payload(), heartbeat_seconds=BEAT)
+        with self.assertRaisesRegex(RuntimeError, "can't start new thread"), run:
+            self.fail("the block was entered")
+        self.assert_not_begun(endpoint, run)
+
+    def test_a_block_of_a_coroutine_without_heartbeats_is_not_entered(self):
+        endpoint = self.endpoint()
+        self.without("agent-trigger-heartbeat", "agent-trigger-end")
+        run = detached(endpoint.payload(), heartbeat_seconds=BEAT)
+
+        async def work():
+            with self.assertRaisesRegex(RuntimeError, "can't start new thread"):
+                async with run:
+                    self.fail("the block was entered")
+            # Nothing cancels the task for this run.
+            run._stop_because("the run was cancelled")
+            await asyncio.sleep(0)
+            return "went on"
+
+        self.assertEqual(asyncio.run(work()), "went on")
+        self.assert_not_begun(endpoint, run)
+
+    def test_a_block_that_cannot_be_entered_has_failed(self):
+        # Outside asyncio there is no loop, and in a part of the interpreter no signal can be handled.
+        for name, enter in [
+            ("no running event loop", lambda run: run.__aenter__().send(None)),
+            ("signal only works", lambda run: run.__enter__()),
+        ]:
+            with self.subTest(name):
+                endpoint = self.endpoint()
+                run = detached(endpoint.payload(), heartbeat_seconds=NEVER)
+                error = ValueError(name) if "signal" in name else None
+                with mock.patch.object(_signals, "report_on_sigterm", side_effect=error):
+                    with self.assertRaisesRegex((RuntimeError, ValueError), name):
+                        enter(run)
+                (end,) = endpoint.reports()
+                self.assertEqual(end["status"], "failed")
+                self.assertIn(name, end["error"])
+                self.assertNotIn(id(run), _signals._going_on)
+                self.assertIsNone(run._beats)
+
+    def test_the_end_of_a_coroutine_is_sent_without_a_thread(self):
+        endpoint = self.endpoint(answer(503))
+        self.without("agent-trigger-end")
+
+        async def work():
+            async with detached(endpoint.payload(), heartbeat_seconds=NEVER) as run:
+                run.complete("done")
+
+        asyncio.run(work())
+        self.assertEqual(endpoint.statuses(), ["completed", "completed"])
+
+    def test_the_loop_is_not_held_for_long_without_a_thread(self):
+        self.without("agent-trigger-end")
+        limits = []
+
+        def leave(limit):
+            limits.append(limit)
+            return False
+
+        asyncio.run(_run._in_a_thread(leave))
+        self.assertEqual(limits, [_signals.LIMIT])
+
+    def test_on_cancel_is_called_by_the_heartbeats_without_a_thread(self):
+        endpoint = self.endpoint(CANCEL)
+        self.without("agent-trigger-on-cancel")
+        called = threading.Event()
+        with detached(endpoint.payload(), heartbeat_seconds=BEAT, on_cancel=called.set) as run:
+            self.assertTrue(called.wait(60))
+            run.complete("done")
+        self.assertEqual(endpoint.statuses()[-1], "completed")
 
 
 class Callbacks(Case):
