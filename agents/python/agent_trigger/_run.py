@@ -234,12 +234,12 @@ class Run:
         self._settle(error, is_own)
         return await _in_a_thread(lambda limit: self._leave(error, is_own, limit))
 
-    def _is_own(self, error: BaseException | None) -> bool:
+    def _is_own(self, error: BaseException | None, levels: int = _values.LEVELS) -> bool:
         """Return true for the exception of `check` alone, or for a group of nothing else."""
         if isinstance(error, Cancelled):
             return error.run is None or error.run is self
-        inner = () if error is None else _values.inner_errors(error)
-        return bool(inner) and all(self._is_own(one) for one in inner)
+        inner = () if error is None or levels == 0 else _values.inner_errors(error)
+        return bool(inner) and all(self._is_own(one, levels - 1) for one in inner)
 
     def _leave(self, error: BaseException | None, is_own: bool, limit: float) -> bool:
         """Report the end. Return true if the exception shall not go on."""

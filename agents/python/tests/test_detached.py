@@ -29,6 +29,12 @@ class Wordless(Exception):
         raise ValueError("no words")
 
 
+class Closed(Exception):
+    @property
+    def exceptions(self):
+        raise ValueError("closed")
+
+
 class Ends(Case):
     def test_acknowledged_heartbeats_completed(self):
         endpoint = self.endpoint()
@@ -173,6 +179,32 @@ class Ends(Case):
         first, second = endpoint.reports()
         self.assertEqual(first["finishReason"], "cancelled")
         self.assertEqual(second["error"], "Group: 2 errors; Cancelled; KeyError: 'order'")
+
+    def test_no_exception_costs_a_run_its_end(self):
+        itself = Exception("itself")
+        itself.exceptions = (itself,)
+        for error in (itself, Closed("a property")):
+            with self.subTest(str(error)):
+                endpoint = self.endpoint()
+                with self.assertRaises(type(error)):
+                    with detached(endpoint.payload(), heartbeat_seconds=NEVER):
+                        raise error
+                (end,) = endpoint.reports()
+                self.assertEqual(end["status"], "failed")
+                self.assertIn(str(error), end["error"])
+
+    def test_a_report_that_cannot_be_written_at_once_is_sent_again(self):
+        endpoint, encoded, failures = self.endpoint(), _sender.encoded, [MemoryError()]
+
+        def scarce(report):
+            if failures:
+                raise failures.pop()
+            return encoded(report)
+
+        with mock.patch.object(_sender, "encoded", scarce):
+            with detached(endpoint.payload(), heartbeat_seconds=NEVER) as run:
+                run.complete("done")
+        self.assertEqual(endpoint.statuses(), ["completed"])
 
     def test_what_is_no_json_is_reported_as_text(self):
         cycle = []
