@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import os
@@ -15,6 +16,7 @@ from typing import Any, TypedDict
 
 from . import _signals, _values
 from ._callback import Callback, read
+from ._in_turn import InTurn
 from ._sender import LEAST_TIMEOUT, Answer, Report, ReportNotDelivered, Result, Sender, deliver, lighter, sender_of
 
 log = logging.getLogger("agent_trigger")
@@ -27,8 +29,12 @@ LONGEST_REASON = 100
 LONGEST_HEARTBEAT = 86_400
 #: The seconds for which the report of an end is tried again, unless the deadline is nearer.
 END_LIMIT = 900.0
-#: The seconds for which an end waits for the heartbeat that is being sent, so that it is not overtaken.
-BEAT_LIMIT = 15.0
+#: The seconds for which a report waits for the one that is being sent, and the report of a process that ends.
+TURN_LIMIT = 15.0
+LAST_TURN_LIMIT = 1.0
+
+#: The name of the thread that sends heartbeats.
+BEATS = "agent-trigger-heartbeat"
 
 
 class Usage(TypedDict, total=False):
@@ -98,9 +104,10 @@ class Run:
         self._process: int | None = None
         # The block is being left, and what is said from now on comes too late.
         self._is_over = False
-        self._left = threading.Event()
+        # The end is answered or given up. The heartbeats go on until then, or the run would be overdue meanwhile.
+        self._ended = threading.Event()
         self._stop = threading.Event()
-        self._sending = threading.Lock()
+        self._turn = InTurn()
         self._beats: threading.Thread | None = None
         # The end of the process reports as well, and then nobody else does.
         self._until = math.inf
@@ -170,20 +177,30 @@ class Run:
             self._failed = _without_none({"error": words, "finishReason": _short(finish_reason)})
 
     def __enter__(self) -> Run:
-        self._begin()
-        self._start_beats()
+        self._enter(None, END_LIMIT)
         return self
 
-    def _begin(self) -> None:
+    def _enter(self, prepare: Callable[[], None] | None, limit: float) -> None:
+        """Begin the run. If that fails, no block follows whose end could be reported: the run has failed then."""
         if self._process is not None:
             raise RuntimeError(f"{self!r} has begun before: a run is one block")
         self._process = os.getpid()
-        _signals.add(self)
+        try:
+            _signals.add(self)
+            if prepare is not None:
+                prepare()
+            self._start_beats()
+        except BaseException as error:
+            self._task = None
+            self.fail(f"the agent could not begin the run: {_values.words(error)}")
+            self._leave(error, False, limit)
+            raise
 
     def _start_beats(self) -> None:
         if self._heartbeat is not None:
-            self._beats = threading.Thread(target=self._beat, name="agent-trigger-heartbeat", daemon=True)
-            self._beats.start()
+            beats = threading.Thread(target=self._beat, name=BEATS, daemon=True)
+            beats.start()
+            self._beats = beats
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -191,12 +208,14 @@ class Run:
         return self._leave(error, self._is_own(error), END_LIMIT)
 
     async def __aenter__(self) -> Run:
-        self._begin()
+        # Where no thread can be started, none can send the end either. The loop is not held for longer.
+        self._enter(self._join_loop, _signals.LIMIT)
+        return self
+
+    def _join_loop(self) -> None:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         if self._task is not None and hasattr(self._task, "cancelling"):
             self._pending_cancels = self._task.cancelling()
-        self._start_beats()
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -211,32 +230,58 @@ class Run:
         if isinstance(error, GeneratorExit):
             # A coroutine that is closed may not wait for anything. Its loop may be closed as well.
             return self._leave(error, is_own, _signals.LIMIT)
-        return await _in_a_thread(lambda: self._leave(error, is_own, END_LIMIT))
+        # Now, not in the thread: SIGTERM may come before it runs.
+        self._settle(error, is_own)
+        return await _in_a_thread(lambda limit: self._leave(error, is_own, limit))
 
-    def _is_own(self, error: BaseException | None) -> bool:
+    def _is_own(self, error: BaseException | None, levels: int = _values.LEVELS) -> bool:
         """Return true for the exception of `check` alone, or for a group of nothing else."""
         if isinstance(error, Cancelled):
             return error.run is None or error.run is self
-        inner = () if error is None else _values.inner_errors(error)
-        return bool(inner) and all(self._is_own(one) for one in inner)
+        inner = () if error is None or levels == 0 else _values.inner_errors(error)
+        return bool(inner) and all(self._is_own(one, levels - 1) for one in inner)
 
     def _leave(self, error: BaseException | None, is_own: bool, limit: float) -> bool:
         """Report the end. Return true if the exception shall not go on."""
         if self._process != os.getpid():
             # A child that was forked within the block. The run goes on in its parent.
             return is_own
-        self._is_over = True
-        self._set_end(self._result(error, is_own))
-        # An exception in between, such as that of Ctrl+C, leaves the report to the end of the process.
-        answer = self._report_end(min(self.callback.seconds_left(), limit))
-        _signals.remove(self)
-        if answer.result is Result.NOTED:
-            return is_own
-        what = f"the end of {self.callback.execution_id} was not recorded: {answer.result.value} ({answer.detail})"
-        log.error("%s", what)
-        if error is None and answer.result is not Result.ENDED:
-            raise ReportNotDelivered(what)
+        self._settle(error, is_own)
+        try:
+            answer = self._conclude(limit)
+        except BaseException:
+            # Such as that of Ctrl+C. It leaves the block, and the process may go on without it.
+            self._conclude_later()
+            raise
+        if error is None and answer.result is not Result.NOTED and answer.result is not Result.ENDED:
+            raise ReportNotDelivered(self._complaint(answer))
         return is_own
+
+    def _conclude(self, limit: float) -> Answer:
+        """Send the end until it is answered or given up. Only then the heartbeats stop."""
+        answer = self._report_end(min(self.callback.seconds_left(), limit))
+        self._ended.set()
+        _signals.remove(self)
+        if answer.result is not Result.NOTED:
+            log.error("%s", self._complaint(answer))
+        return answer
+
+    def _conclude_later(self) -> None:
+        """Go on with an end that was interrupted. If no thread can be started, it is left to the process's end."""
+        if self._until == math.inf and not self._ended.is_set():
+            with contextlib.suppress(Exception):
+                threading.Thread(
+                    target=self._conclude, args=(END_LIMIT,), name="agent-trigger-end", daemon=True
+                ).start()
+
+    def _complaint(self, answer: Answer) -> str:
+        return f"the end of {self.callback.execution_id} was not recorded: {answer.result.value} ({answer.detail})"
+
+    def _settle(self, error: BaseException | None, is_own: bool) -> None:
+        """Set the end as the block is left. Nothing that is said or happens later changes it."""
+        if self._process == os.getpid():
+            self._is_over = True
+            self._set_end(self._result(error, is_own))
 
     @property
     def _why(self) -> str:
@@ -273,34 +318,28 @@ class Run:
         self._end.setdefault("report", report)
 
     def _report_end(self, seconds: float) -> Answer:
-        """Stop the heartbeats and send the end. One that is being sent is waited for, so that it is not overtaken."""
-        until = time.monotonic() + seconds
-        self._left.set()
-        is_quiet = self._sending.acquire(timeout=BEAT_LIMIT) if self._until == math.inf else False
-        try:
-            if self._until == math.inf:
-                answer = self._deliver_end(until, self._pause)
-            if self._until == math.inf:
+        """Send the end, between two heartbeats."""
+        if self._until == math.inf:
+            answer = self._deliver_end(time.monotonic() + seconds, TURN_LIMIT, self._pause)
+            if self._until == math.inf or answer.result is not Result.RETRY:
                 return answer
-        finally:
-            if is_quiet:
-                self._sending.release()
         # The end of the process reports this very end, within its own time.
         self._process_ends.wait(max(self._until - time.monotonic(), 0.0))
         return self._last_words or Answer(Result.RETRY, detail="the process ends")
 
-    def _deliver_end(self, until: float, pause: Callable[[float], object]) -> Answer:
+    def _deliver_end(self, until: float, patience: float, pause: Callable[[float], object]) -> Answer:
         """Send the end, and a lighter one if it is refused: an end without its output is better than none."""
         report = self._end["report"]
 
         def left() -> float:
             return until - time.monotonic()
 
-        answer = deliver(self._sender, report, left, pause)
+        sender = self._turn.sender(self._sender, left, patience)
+        answer = deliver(sender, report, left, pause)
         for way in lighter(report):
             if answer.result is not Result.UNREADABLE:
                 break
-            answer = deliver(self._sender, way, left, pause)
+            answer = deliver(sender, way, left, pause)
             if answer.result is Result.NOTED:
                 log.error("the end of %s was refused at first, and is recorded with less", self.callback.execution_id)
         return answer
@@ -319,46 +358,65 @@ class Run:
         self._until = min(self._until, until)
         if not first and self._until <= time.monotonic():
             return
-        is_done = self._completed is not None and self._failed is None
-        self._set_end(self._result(None, False) if is_done or self._failed else self._failure({"error": why}))
-        self._last_words = self._deliver_end(self._until - LEAST_TIMEOUT, time.sleep)
+        # An output alone is no end: until the block is left, an exception may follow it. `_settle` has set the end then.
+        self._set_end(self._failure(self._failed or {"error": why}))
+        # While the block sends the end, its turn may be that of the thread that was interrupted.
+        patience = 0.0 if self._is_over else LAST_TURN_LIMIT
+        self._last_words = self._deliver_end(self._until - LEAST_TIMEOUT, patience, time.sleep)
         _signals.remove(self)
-        self._left.set()
+        self._ended.set()
         self._process_ends.set()
         if self._last_words.result is not Result.NOTED:
             log.error("the end of %s was not recorded: %s", self.callback.execution_id, self._last_words.result.value)
         self._stop_because(why)
 
     def _beat(self) -> None:
-        """Send a heartbeat as often as promised, until the block is left or the run has ended."""
+        """Send a heartbeat as often as promised, until the end is answered or given up, or the run has ended."""
         assert self._heartbeat is not None
         pause = 0.0
         while True:
             # A little early, and not at the same time as the agents that began at the same time.
             pause = max(self._heartbeat * random.uniform(0.85, 0.95), pause)
-            if self._left.wait(min(pause, max(self.callback.seconds_left(), 0.0))):
+            if self._ended.wait(min(pause, max(self.callback.seconds_left(), 0.0))):
                 return
-            if self.callback.seconds_left() <= 0:
-                # No heartbeat counts any more. The end does, until the run is recorded as overdue.
-                self._stop_because("the run's deadline has passed")
-                return
-            with self._sending:
-                if self._left.is_set():
+            pause = 0.0
+            try:
+                if self.callback.seconds_left() <= 0:
+                    # No heartbeat counts any more. The end does, until the run is recorded as overdue.
+                    if not self._is_over:
+                        self._stop_because("the run's deadline has passed")
                     return
                 answer = self._send_beat(time.monotonic() + self._heartbeat)
-            if answer.result is Result.ENDED or answer.result is Result.UNKNOWN:
-                self._stop_because(f"{answer.result.value} ({answer.detail})")
-                return
-            if answer.result is not Result.NOTED and not self._left.is_set():
-                log.warning("a heartbeat of %s: %s (%s)", self.callback.execution_id, answer.result.value, answer.detail)
-            if answer.cancel:
-                self._stop_because("the run was cancelled")
-            pause = answer.retry_after
+                pause = answer.retry_after
+                if self._hears(answer):
+                    return
+            except Exception:
+                # Such as that of a log's filter. The next heartbeat comes all the same.
+                with contextlib.suppress(Exception):
+                    log.exception("a heartbeat of %s failed", self.callback.execution_id)
 
     def _send_beat(self, until: float) -> Answer:
         # A record has no place for the answer of a run that goes on.
         report = self._report("running", {"usage": self._progress.get("usage")})
-        return deliver(self._sender, report, lambda: until - time.monotonic(), self._left.wait)
+
+        def left() -> float:
+            return until - time.monotonic()
+
+        return deliver(self._turn.sender(self._sender, left, TURN_LIMIT), report, left, self._ended.wait)
+
+    def _hears(self, answer: Answer) -> bool:
+        """Do what the answer to a heartbeat says. Return true if there shall be no further one."""
+        if self._is_over or self._end:
+            # The end says more than a heartbeat. That the run has ended may be this very end, whose answer was lost.
+            return False
+        if answer.result is Result.ENDED or answer.result is Result.UNKNOWN:
+            self._stop_because(f"{answer.result.value} ({answer.detail})")
+            return True
+        if answer.result is not Result.NOTED:
+            log.warning("a heartbeat of %s: %s (%s)", self.callback.execution_id, answer.result.value, answer.detail)
+        if answer.cancel:
+            self._stop_because("the run was cancelled")
+        return False
 
     def _stop_because(self, why: str) -> None:
         mine = (why,)
@@ -378,9 +436,10 @@ class Run:
             thread = threading.Thread(target=self._call_on_cancel, name="agent-trigger-on-cancel", daemon=True)
             try:
                 thread.start()
-            except RuntimeError:
-                # The interpreter ends, and starts no thread any more.
-                pass
+            except Exception:
+                # No thread can be started. That of the heartbeats does it, and at the end of the process nobody.
+                if threading.current_thread().name == BEATS:
+                    self._call_on_cancel()
 
     def _cancel_task(self) -> None:
         """Cancel the task, unless it has left the block meanwhile."""
@@ -396,8 +455,8 @@ class Run:
             log.exception("on_cancel failed")
 
 
-async def _in_a_thread(work: Callable[[], bool]) -> bool:
-    """Wait for work that blocks. The loop's own threads may all be busy with what the agent does."""
+async def _in_a_thread(work: Callable[[float], bool]) -> bool:
+    """Wait for work that blocks for so many seconds at most. The loop's own threads may all be busy with the agent's."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[bool] = loop.create_future()
 
@@ -412,7 +471,7 @@ async def _in_a_thread(work: Callable[[], bool]) -> bool:
     def run() -> None:
         result, failure = False, None
         try:
-            result = work()
+            result = work(END_LIMIT)
         except Exception as error:
             failure = error
         try:
@@ -421,7 +480,11 @@ async def _in_a_thread(work: Callable[[], bool]) -> bool:
             # The loop was closed meanwhile, and nobody waits any more.
             pass
 
-    threading.Thread(target=run, name="agent-trigger-end", daemon=True).start()
+    try:
+        threading.Thread(target=run, name="agent-trigger-end", daemon=True).start()
+    except Exception:
+        # No thread can be started. The loop waits, but not for long: it has others to answer.
+        return work(_signals.LIMIT)
     return await done
 
 

@@ -97,8 +97,8 @@ class HttpSender:
             "Content-Type": "application/json",
             "User-Agent": "agent-trigger-python",
         }
-        request = urllib.request.Request(self._url, data=encoded(report), headers=headers, method="POST")
         try:
+            request = urllib.request.Request(self._url, data=encoded(report), headers=headers, method="POST")
             with self._opener.open(request, timeout=timeout) as response:
                 return _noted(response.read(65_536), response.status)
         except urllib.error.HTTPError as error:

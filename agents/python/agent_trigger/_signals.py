@@ -88,8 +88,8 @@ def _report_all(why: str) -> None:
             # An object of `threading` would take locks that the interrupted thread may hold.
             _thread.start_new_thread(_abandon, (run, why, until, done))
             waiting.append(done)
-        except RuntimeError:
-            # The interpreter starts no thread any more.
+        except Exception:
+            # No thread can be started, or not any more.
             _abandon(run, why, until, done)
     for done in waiting:
         done.acquire(timeout=max(until - time.monotonic(), 0.0))

@@ -13,6 +13,8 @@ COUNTS = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheWriteInpu
 #: The levels of a value that are kept. What is deeper is shown as CUT, and so is a value within itself.
 LEVELS = 64
 CUT = "…"
+#: The levels of groups of exceptions that are named. An exception of others may hold itself.
+GROUP_LEVELS = 4
 
 
 def text(value: object) -> str:
@@ -24,19 +26,23 @@ def text(value: object) -> str:
         return _shown(value)
 
 
-def words(error: object) -> str:
+def words(error: object, levels: int = GROUP_LEVELS) -> str:
     """Return the words for a failure: a text, or the kind of an exception and its message."""
     if not isinstance(error, BaseException):
         return text(error)
     parts = [_shown(error)] if _shown(error) else []
-    # A group names none of its exceptions in its own message.
-    parts += [words(inner) for inner in inner_errors(error)[:3]]
+    if levels > 0:
+        # A group names none of its exceptions in its own message.
+        parts += [words(inner, levels - 1) for inner in inner_errors(error)[:3]]
     return ": ".join([type(error).__name__, "; ".join(parts)] if parts else [type(error).__name__])
 
 
 def inner_errors(error: BaseException) -> tuple[BaseException, ...]:
     """Return the exceptions of a group. Python 3.10 has no type for it."""
-    inner = getattr(error, "exceptions", ())
+    try:
+        inner = getattr(error, "exceptions", ())
+    except Exception:
+        return ()
     is_group = isinstance(inner, tuple) and all(isinstance(one, BaseException) for one in inner)
     return inner if is_group else ()
 

@@ -4,6 +4,7 @@ Run it with `python -m unittest discover -s tests` in this folder's parent.
 """
 
 import asyncio
+import itertools
 import json
 import os
 import sys
@@ -19,13 +20,19 @@ from case import BEAT, NEVER, Case
 from endpoint import CANCEL, NOTED, TOKEN, TORN, answer
 
 from agent_trigger import Cancelled, NotDetached, ReportNotDelivered, detached, is_detached
-from agent_trigger import _sender
+from agent_trigger import _run, _sender, _signals
 from agent_trigger._callback import read
 
 
 class Wordless(Exception):
     def __str__(self):
         raise ValueError("no words")
+
+
+class Closed(Exception):
+    @property
+    def exceptions(self):
+        raise ValueError("closed")
 
 
 class Ends(Case):
@@ -173,6 +180,32 @@ class Ends(Case):
         self.assertEqual(first["finishReason"], "cancelled")
         self.assertEqual(second["error"], "Group: 2 errors; Cancelled; KeyError: 'order'")
 
+    def test_no_exception_costs_a_run_its_end(self):
+        itself = Exception("itself")
+        itself.exceptions = (itself,)
+        for error in (itself, Closed("a property")):
+            with self.subTest(str(error)):
+                endpoint = self.endpoint()
+                with self.assertRaises(type(error)):
+                    with detached(endpoint.payload(), heartbeat_seconds=NEVER):
+                        raise error
+                (end,) = endpoint.reports()
+                self.assertEqual(end["status"], "failed")
+                self.assertIn(str(error), end["error"])
+
+    def test_a_report_that_cannot_be_written_at_once_is_sent_again(self):
+        endpoint, encoded, failures = self.endpoint(), _sender.encoded, [MemoryError()]
+
+        def scarce(report):
+            if failures:
+                raise failures.pop()
+            return encoded(report)
+
+        with mock.patch.object(_sender, "encoded", scarce):
+            with detached(endpoint.payload(), heartbeat_seconds=NEVER) as run:
+                run.complete("done")
+        self.assertEqual(endpoint.statuses(), ["completed"])
+
     def test_what_is_no_json_is_reported_as_text(self):
         cycle = []
         cycle.append(cycle)
@@ -261,7 +294,7 @@ class Answers(Case):
     def test_a_heartbeat_keeps_the_pause_that_the_endpoint_asks_for(self):
         run = detached(self.endpoint(answer(429, **{"Retry-After": "60"})).payload(), heartbeat_seconds=BEAT)
         pauses, is_left = [], iter([False, False, True])
-        run._left = SimpleNamespace(wait=lambda seconds: pauses.append(seconds) or next(is_left), is_set=lambda: False)
+        run._ended = SimpleNamespace(wait=lambda seconds: pauses.append(seconds) or next(is_left), is_set=lambda: False)
         with mock.patch.multiple(_sender, LONGEST_PAUSE=60.0):
             run._beat()
         first, second, third = pauses
@@ -269,23 +302,67 @@ class Answers(Case):
         self.assertEqual(second, 60.0)
         self.assertLess(third, 1)
 
-    def test_a_heartbeat_is_not_tried_again_once_the_block_is_left(self):
+    def leave(self, answers, count):
+        """Leave a block whose end is answered only after so many heartbeats. Return the run and what was sent after it."""
+        run = detached(self.endpoint().payload(), heartbeat_seconds=BEAT, on_cancel=lambda: called.append(1))
+        sent, called = [], []
+
+        def send(report, timeout):
+            is_over = run._is_over
+            if is_over:
+                sent.append(report["status"])
+            if report["status"] == "running":
+                return next(answers) if is_over else _sender.Answer(_sender.Result.NOTED)
+            is_done = sent.count("running") >= count
+            return _sender.Answer(_sender.Result.NOTED if is_done else _sender.Result.RETRY)
+
+        run._sender = mock.Mock(send=send)
+        with run:
+            run.complete("done")
+        run._beats.join(60)
+        self.assertFalse(run._beats.is_alive())
+        self.assertFalse(run.is_cancelled or called)
+        return sent
+
+    def test_heartbeats_go_on_while_the_end_is_tried_again(self):
+        noted = itertools.repeat(_sender.Answer(_sender.Result.NOTED))
+        sent = self.leave(noted, 5)
+        self.assertGreaterEqual(sent.count("running"), 5)
+        self.assertGreater(sent.count("completed"), 1)
+        self.assertEqual(sent[-1], "completed")
+
+    def test_no_answer_to_a_heartbeat_counts_once_the_block_is_left(self):
+        for result in (_sender.Result.ENDED, _sender.Result.UNKNOWN, _sender.Result.RETRY, _sender.Result.REFUSED):
+            with self.subTest(result):
+                sent = self.leave(itertools.repeat(_sender.Answer(result, cancel=True)), 3)
+                self.assertGreaterEqual(sent.count("running"), 3)
+                self.assertEqual(sent[-1], "completed")
+
+    def test_an_end_waits_for_the_heartbeat_that_is_being_sent(self):
         run = detached(self.endpoint().payload(), heartbeat_seconds=BEAT)
         sent, is_beating = [], threading.Event()
 
         def send(report, timeout):
-            sent.append(report["status"])
             if report["status"] == "running":
                 is_beating.set()
-                run._left.wait(60)
-                return _sender.Answer(_sender.Result.RETRY)
+                while not run._is_over:
+                    time.sleep(0)
+            sent.append(report["status"])
             return _sender.Answer(_sender.Result.NOTED)
 
-        run._sender, run._heartbeat = mock.Mock(send=send), NEVER
-        with mock.patch("random.uniform", lambda *_: BEAT / NEVER), run:
+        run._sender = mock.Mock(send=send)
+        with run:
             is_beating.wait(60)
             run.complete("done")
         self.assertEqual(sent, ["running", "completed"])
+
+    def test_what_a_heartbeat_raises_ends_no_heartbeats(self):
+        endpoint = self.endpoint(answer(404))
+        run = detached(endpoint.payload(), heartbeat_seconds=BEAT)
+        with mock.patch("agent_trigger._run.log.warning", side_effect=ValueError("a filter")), run:
+            endpoint.wait_for(3)
+            run.complete("done")
+        self.assertEqual(endpoint.statuses()[-1], "completed")
 
     def test_heartbeats_go_on_after_what_no_further_try_changes(self):
         for status in (400, 403, 404, 413, 302):
@@ -448,6 +525,27 @@ class Async(Case):
         self.assertEqual(asyncio.run(work()), 0)
         self.assertEqual(endpoint.statuses()[-1], "completed")
 
+    def test_a_block_that_was_left_is_not_reported_as_going_on(self):
+        endpoint = self.endpoint()
+        run = detached(endpoint.payload(), heartbeat_seconds=NEVER)
+        start = threading.Thread.start
+
+        def late(thread):
+            # The process ends before the thread that sends the end.
+            if thread.name == "agent-trigger-end":
+                run._abandon("the process was stopped", time.monotonic() + 60)
+            start(thread)
+
+        async def work():
+            async with run:
+                run.complete("done")
+                patched = mock.patch.object(threading.Thread, "start", late)
+                patched.start()
+                self.addCleanup(patched.stop)
+
+        asyncio.run(work())
+        self.assertEqual(endpoint.statuses(), ["completed"])
+
     def test_the_end_is_sent_although_all_of_the_loops_threads_are_busy(self):
         endpoint = self.endpoint()
         may_end = threading.Event()
@@ -578,6 +676,110 @@ class Async(Case):
 
         asyncio.run(count())
         self.assertGreater(turns, 10)
+
+
+class NoThread(Case):
+    """A machine that starts no thread any more: each run ends with a report all the same."""
+
+    def without(self, *names):
+        """Let no thread of these names be started from now on."""
+        start = threading.Thread.start
+
+        def refuse(thread):
+            if thread.name in names:
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        patched = mock.patch.object(threading.Thread, "start", refuse)
+        patched.start()
+        self.addCleanup(patched.stop)
+
+    def assert_not_begun(self, endpoint, run):
+        (end,) = endpoint.reports()
+        words = "the agent could not begin the run: RuntimeError: can't start new thread"
+        self.assertEqual((end["status"], end["error"]), ("failed", words))
+        self.assertNotIn(id(run), _signals._going_on)
+        self.assertTrue(run._ended.is_set() and run._is_over)
+        with self.assertRaisesRegex(RuntimeError, "begun before"), run:
+            pass
+        with self.assertRaisesRegex(RuntimeError, "has been left"):
+            run.complete("late")
+        self.assertEqual(len(endpoint.reports()), 1)
+
+    def test_a_block_without_heartbeats_is_not_entered(self):
+        endpoint = self.endpoint()
+        self.without("agent-trigger-heartbeat")
+        run = detached(endpoint.payload(), heartbeat_seconds=BEAT)
+        with self.assertRaisesRegex(RuntimeError, "can't start new thread"), run:
+            self.fail("the block was entered")
+        self.assert_not_begun(endpoint, run)
+
+    def test_a_block_of_a_coroutine_without_heartbeats_is_not_entered(self):
+        endpoint = self.endpoint()
+        self.without("agent-trigger-heartbeat", "agent-trigger-end")
+        run = detached(endpoint.payload(), heartbeat_seconds=BEAT)
+
+        async def work():
+            with self.assertRaisesRegex(RuntimeError, "can't start new thread"):
+                async with run:
+                    self.fail("the block was entered")
+            # Nothing cancels the task for this run.
+            run._stop_because("the run was cancelled")
+            await asyncio.sleep(0)
+            return "went on"
+
+        self.assertEqual(asyncio.run(work()), "went on")
+        self.assert_not_begun(endpoint, run)
+
+    def test_a_block_that_cannot_be_entered_has_failed(self):
+        # Outside asyncio there is no loop, and in a part of the interpreter no signal can be handled.
+        for name, enter in [
+            ("no running event loop", lambda run: run.__aenter__().send(None)),
+            ("signal only works", lambda run: run.__enter__()),
+        ]:
+            with self.subTest(name):
+                endpoint = self.endpoint()
+                run = detached(endpoint.payload(), heartbeat_seconds=NEVER)
+                error = ValueError(name) if "signal" in name else None
+                with mock.patch.object(_signals, "report_on_sigterm", side_effect=error):
+                    with self.assertRaisesRegex((RuntimeError, ValueError), name):
+                        enter(run)
+                (end,) = endpoint.reports()
+                self.assertEqual(end["status"], "failed")
+                self.assertIn(name, end["error"])
+                self.assertNotIn(id(run), _signals._going_on)
+                self.assertIsNone(run._beats)
+
+    def test_the_end_of_a_coroutine_is_sent_without_a_thread(self):
+        endpoint = self.endpoint(answer(503))
+        self.without("agent-trigger-end")
+
+        async def work():
+            async with detached(endpoint.payload(), heartbeat_seconds=NEVER) as run:
+                run.complete("done")
+
+        asyncio.run(work())
+        self.assertEqual(endpoint.statuses(), ["completed", "completed"])
+
+    def test_the_loop_is_not_held_for_long_without_a_thread(self):
+        self.without("agent-trigger-end")
+        limits = []
+
+        def leave(limit):
+            limits.append(limit)
+            return False
+
+        asyncio.run(_run._in_a_thread(leave))
+        self.assertEqual(limits, [_signals.LIMIT])
+
+    def test_on_cancel_is_called_by_the_heartbeats_without_a_thread(self):
+        endpoint = self.endpoint(CANCEL)
+        self.without("agent-trigger-on-cancel")
+        called = threading.Event()
+        with detached(endpoint.payload(), heartbeat_seconds=BEAT, on_cancel=called.set) as run:
+            self.assertTrue(called.wait(60))
+            run.complete("done")
+        self.assertEqual(endpoint.statuses()[-1], "completed")
 
 
 class Callbacks(Case):

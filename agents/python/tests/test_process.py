@@ -70,6 +70,55 @@ class EndOfTheProcess(Case):
         self.run_agent(endpoint, body, ends_with=0)
         self.assertIn("process ended", endpoint.reports()[-1]["error"])
 
+    def test_an_output_is_no_end_until_the_block_is_left(self):
+        for way, words, code in [
+            ("time.sleep(60)", "SIGTERM", -signal.SIGTERM),
+            ("threading.Thread(target=lambda: time.sleep(60), daemon=True).start(); sys.exit(0)", "SystemExit", 0),
+        ]:
+            with self.subTest(words):
+                endpoint = self.endpoint()
+                body = f"""
+                    import sys, threading, time
+                    from agent_trigger import detached
+                    with detached(payload, heartbeat_seconds=0.05) as run:
+                        run.progress("partial 1 of 2")
+                        run.complete("partial 1 of 2")
+                        {way}
+                """
+                self.run_agent(endpoint, body, ready=2 if code else None, ends_with=code)
+                end = endpoint.reports()[-1]
+                self.assertEqual((end["status"], end["output"]), ("failed", "partial 1 of 2"))
+                self.assertIn(words, end["error"])
+
+    def test_an_output_of_a_thread_that_the_process_ends_under_is_no_end(self):
+        endpoint = self.endpoint()
+        body = """
+            import threading, time
+            from agent_trigger import detached
+            said = threading.Event()
+            def work():
+                with detached(payload, heartbeat_seconds=None) as run:
+                    run.complete("partial 1 of 2")
+                    said.set()
+                    time.sleep(60)
+            threading.Thread(target=work, daemon=True).start()
+            said.wait()
+        """
+        self.run_agent(endpoint, body, ends_with=0)
+        (end,) = endpoint.reports()
+        self.assertEqual(end["status"], "failed")
+        self.assertIn("process ended", end["error"])
+
+    def test_what_fail_said_is_the_end_that_the_process_reports(self):
+        endpoint = self.endpoint()
+        run = detached(endpoint.payload(), heartbeat_seconds=NEVER)
+        run.fail("the model stopped", "max_tokens")
+        run.complete("all the same")
+        run._abandon("the process was stopped", time.monotonic() + 60)
+        (end,) = endpoint.reports()
+        expected = ("failed", "the model stopped", "max_tokens")
+        self.assertEqual((end["status"], end["error"], end["finishReason"]), expected)
+
     def test_a_process_that_sigterm_ends_within_its_block_does_not_go_on_trying(self):
         # Without a bound it would try for 15 minutes, and run_agent waits for one.
         endpoint = self.endpoint(*[answer(503)] * 1_000)
@@ -178,14 +227,35 @@ class EndOfTheProcess(Case):
                 _signals._report_all("the process ended")
         self.assertEqual([report["error"] for report in endpoint.reports()], ["the process ended"])
 
-    def test_an_end_that_is_interrupted_is_left_to_the_end_of_the_process(self):
+    def test_an_end_that_is_interrupted_is_sent_by_another_thread(self):
+        # The process may go on after Ctrl+C, as a notebook's does.
         endpoint = self.endpoint()
         run = detached(endpoint.payload(), heartbeat_seconds=NEVER)
+        sender, sent = run._sender, []
+
+        def send(report, timeout):
+            sent.append(report)
+            if len(sent) == 1:
+                raise KeyboardInterrupt
+            return sender.send(report, timeout)
+
+        run._sender = mock.Mock(send=send)
+        with self.assertRaises(KeyboardInterrupt):
+            with run:
+                run.complete("done")
+        self.assertTrue(run._ended.wait(60))
+        self.assertEqual(endpoint.statuses(), ["completed"])
+        run._beats.join(60)
+
+    def test_an_end_that_is_interrupted_is_left_to_the_end_of_the_process(self):
+        endpoint = self.endpoint()
+        run = detached(endpoint.payload(), heartbeat_seconds=None)
         sender, run._sender = run._sender, mock.Mock(send=mock.Mock(side_effect=KeyboardInterrupt))
         with mock.patch.object(_signals, "_going_on", {}):
-            with self.assertRaises(KeyboardInterrupt):
-                with run:
-                    run.complete("done")
+            with mock.patch.object(threading.Thread, "start", side_effect=RuntimeError("can't start new thread")):
+                with self.assertRaises(KeyboardInterrupt):
+                    with run:
+                        run.complete("done")
             run._sender = sender
             _signals._report_all("the agent's process ended")
         self.assertEqual(endpoint.statuses(), ["completed"])
