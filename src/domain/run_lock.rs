@@ -39,6 +39,12 @@ impl RunLock {
         self.is_over(row) && !(has_waited && is_newer)
     }
 
+    /// Returns true if an attempt other than `owner` has the lock and its lease did not end before `over_before`, a time
+    /// in milliseconds since 1970.
+    pub fn is_held_beside(&self, owner: &str, over_before: i64) -> bool {
+        self.owner.as_deref() != Some(owner) && self.until.is_none_or(|until| until >= over_before)
+    }
+
     /// Returns true if `owner` has the lock already, and until later than `until`. An extension to `until` that was
     /// refused has then changed nothing for the worse.
     pub fn is_kept_longer(&self, owner: &str, until: i64) -> bool {
@@ -62,6 +68,11 @@ impl Neighbours {
     pub fn in_the_way(&self, most: u32) -> Option<&str> {
         let is_full = self.count() >= usize::try_from(most).unwrap_or(usize::MAX);
         self.held.values().chain(&self.without).max().filter(|_| is_full).map(String::as_str)
+    }
+
+    /// Returns true if an attempt of `execution_id` has a slot.
+    pub fn has(&self, execution_id: &str) -> bool {
+        self.held.values().any(|id| id == execution_id)
     }
 
     /// Returns the number of the executions, with and without a slot.
@@ -161,6 +172,16 @@ mod tests {
             assert_eq!(lock.is_kept_longer(owner, until), is_kept, "{owner}, until {until}");
         }
         assert!(!RunLock { until: Some(0), ..lock }.is_kept_longer("a", 999), "released");
+    }
+
+    #[test]
+    fn a_lock_is_held_until_its_lease_is_over_by_all_but_its_owner() {
+        let lock = RunLock { execution_id: Some("e".into()), owner: Some("a".into()), until: Some(1_000) };
+        for (owner, over_before, is_held) in [("b", 1_000, true), ("b", 1_001, false), ("a", 1_000, false)] {
+            assert_eq!(lock.is_held_beside(owner, over_before), is_held, "{owner}, before {over_before}");
+        }
+        assert!(!RunLock { until: Some(0), ..lock.clone() }.is_held_beside("b", 1_000), "released");
+        assert!(RunLock { until: None, ..lock }.is_held_beside("b", 1_000), "without a lease");
     }
 
     fn neighbours(held: &[(Slot, &str)], without: &[&str]) -> Neighbours {

@@ -54,8 +54,8 @@ pub(crate) fn counted_key(trigger_id: &str, execution_id: &str) -> Key {
 }
 
 /// The first letters of the sort keys of a run lock's further slots. They sort after those of executions, so that one
-/// query reads both.
-const FURTHER_SLOT: &str = "EXECUTION_SLOT#";
+/// query reads both, or the slots alone.
+pub(crate) const FURTHER_SLOT: &str = "EXECUTION_SLOT#";
 /// Sorts after the sort key of every further slot of a run lock.
 pub(crate) const LAST_SLOT: &str = "EXECUTION_SLOT#~";
 

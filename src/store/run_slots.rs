@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::try_join_all;
+
 use crate::{
     clock::Clock,
     domain::{
@@ -51,6 +53,9 @@ fn first_id(execution_id: &str, now: i64, look_back: LookBack) -> String {
     format!("{}-{}", &hex[..8], &hex[8..12])
 }
 
+/// The most rows of holders that are read at a time.
+const MOST_IN_FLIGHT: usize = 10;
+
 /// A record that says that its execution is alive.
 struct LivingRow {
     execution_id: String,
@@ -80,6 +85,26 @@ pub struct Surroundings {
     over: BTreeMap<Slot, RunLock>,
 }
 
+/// What is known of the holder of a slot.
+enum Holding {
+    /// The slot is the asking attempt's own, or its lease is over. It is asked for as one that is free.
+    None,
+    /// Its attempt has ended before its lease.
+    Over,
+    /// This execution has it.
+    By(String),
+}
+
+impl Surroundings {
+    fn note(&mut self, slot: Slot, lock: RunLock, holding: Holding) {
+        match holding {
+            Holding::None => {}
+            Holding::Over => drop(self.over.insert(slot, lock)),
+            Holding::By(other) => drop(self.neighbours.held.insert(slot, other)),
+        }
+    }
+}
+
 impl<T: Table, C: Clock> Store<T, C> {
     /// Returns the executions of this user's trigger that are alive beside the one of `holder`: those that hold further
     /// slots of the run lock, and those that were admitted without one, because the trigger had no limit then. They are
@@ -97,14 +122,13 @@ impl<T: Table, C: Clock> Store<T, C> {
         first: Option<RunLock>,
     ) -> Result<Surroundings, StoreError> {
         let ExecutionRef { trigger_id, execution_id, .. } = holder.execution;
-        let (rows, slots) = self.living(holder.execution, lease, look_back).await?;
+        let (_, from) = keys::execution_key(trigger_id, &first_id(execution_id, self.clock.now_millis(), look_back));
+        let (rows, slots) = self.living(holder.execution, lease, from).await?;
+        let slots = first.map(|lock| (0, lock)).into_iter().chain(slots).collect();
         let mut found = Surroundings::default();
-        for (slot, lock) in first.map(|lock| (0, lock)).into_iter().chain(slots) {
-            self.note_slot(holder, lease, (slot, lock), &rows, &mut found).await?;
-        }
-        let Neighbours { held, .. } = &found.neighbours;
+        self.note_slots(holder, lease, slots, &rows, &mut found).await?;
         let others = rows.into_iter().filter(|row| row.may_be_without_slot && row.execution_id != execution_id);
-        let others: Vec<_> = others.filter(|row| !held.values().any(|id| *id == row.execution_id)).collect();
+        let others: Vec<_> = others.filter(|row| !found.neighbours.has(&row.execution_id)).collect();
         // Ids sort by time, so the newest comes last.
         for row in others.into_iter().rev() {
             if found.neighbours.in_the_way(most).is_some() {
@@ -117,8 +141,36 @@ impl<T: Table, C: Clock> Store<T, C> {
         Ok(found)
     }
 
-    /// Reads the records of the trigger's executions that are running within their leases, and the further slots whose
-    /// leases last, in one query. Executions of other users are among them.
+    /// Returns the execution that leaves no room because of the slots alone, or `None` if they leave some. `first` is slot
+    /// 0 as it was found. A query of the slots reads no record, and the records of the holders are read only if the slots
+    /// whose leases last are enough. So a refused fire never reads what those that were refused before it have written.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not answer, or an item is unreadable.
+    async fn without_room(
+        &self,
+        holder: Holder<'_>,
+        lease: Lease,
+        most: u32,
+        first: Option<&RunLock>,
+    ) -> Result<Option<String>, StoreError> {
+        let (_, slots) = self.living(holder.execution, lease, keys::FURTHER_SLOT.to_owned()).await?;
+        let over_before = over_before(lease, self.clock.now_millis());
+        let slots = first.map(|lock| (0, lock.clone())).into_iter().chain(slots);
+        let held: Vec<_> = slots.filter(|(_, lock)| lock.is_held_beside(holder.owner, over_before)).collect();
+        if held.len() < usize::try_from(most).unwrap_or(usize::MAX) {
+            return Ok(None);
+        }
+        let mut found = Surroundings::default();
+        self.note_slots(holder, lease, held, &[], &mut found).await?;
+        let execution_id = holder.execution.execution_id;
+        let newest = found.neighbours.in_the_way(most);
+        Ok(newest.map(|newest| if found.neighbours.has(execution_id) { execution_id } else { newest }.to_owned()))
+    }
+
+    /// Reads the trigger's items from the sort key `from` on: the records of executions that are running within their
+    /// leases, and the further slots whose leases last, in one query. Executions of other users are among them. DynamoDB
+    /// reads and bills all records in between, those that have ended, too.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
@@ -126,16 +178,15 @@ impl<T: Table, C: Clock> Store<T, C> {
         &self,
         execution: ExecutionRef<'_>,
         lease: Lease,
-        look_back: LookBack,
+        from: String,
     ) -> Result<(Vec<LivingRow>, Vec<(Slot, RunLock)>), StoreError> {
         let ExecutionRef { user_id, trigger_id, execution_id } = execution;
-        let now = self.clock.now_millis();
-        let (partition, from) = keys::execution_key(trigger_id, &first_id(execution_id, now, look_back));
+        let (partition, _) = keys::execution_key(trigger_id, execution_id);
         let mut expression = Expression::default();
         let is_running = expression.equals(STATUS, Some(text(Status::Running.as_str())));
         // A slot has no status.
         let is_slot = expression.equals(STATUS, None);
-        let is_alive = expression.above(LEASE_UNTIL, number(over_before(lease, now)));
+        let is_alive = expression.above(LEASE_UNTIL, number(over_before(lease, self.clock.now_millis())));
         let filter = format!("({is_running} OR {is_slot}) AND {is_alive}");
         let to = keys::LAST_SLOT.to_owned();
         let items = self.table.query(Query { partition, from, to, filter, expression }).await?;
@@ -152,41 +203,56 @@ impl<T: Table, C: Clock> Store<T, C> {
         Ok((rows, slots))
     }
 
-    /// Notes in `found` whether the holder of a slot is alive: as held, or as over if its row says that its attempt has
-    /// ended. `rows` are the living: a holder that is not among them has its row read. A slot of the asking attempt
-    /// itself is not noted, nor one whose lease is over: it asks for them as for one that is free.
+    /// Notes in `found` what is known of the holders of `slots`. The rows of some are read at the same time.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer, or the slot names no execution.
-    async fn note_slot(
+    /// Returns an error if DynamoDB does not answer, or a slot names no execution.
+    async fn note_slots(
         &self,
         holder: Holder<'_>,
         lease: Lease,
-        (slot, lock): (Slot, RunLock),
+        slots: Vec<(Slot, RunLock)>,
         rows: &[LivingRow],
         found: &mut Surroundings,
     ) -> Result<(), StoreError> {
-        let is_over = lock.until.is_some_and(|until| until < over_before(lease, self.clock.now_millis()));
-        if lock.owner.as_deref() == Some(holder.owner) || is_over {
-            return Ok(());
-        }
-        let Some(other) = lock.execution_id.clone() else { return Err(StoreError::Unreadable) };
-        let ExecutionRef { trigger_id, execution_id, .. } = holder.execution;
-        let is_alive = rows.iter().any(|row| row.execution_id == other && row.owner == lock.owner);
-        if !is_alive {
-            let row = self.execution(trigger_id, &other).await?;
-            if lock.may_be_taken(row.as_ref(), execution_id, false) {
-                found.over.insert(slot, lock);
-                return Ok(());
+        let mut slots = slots.into_iter().peekable();
+        while slots.peek().is_some() {
+            let some: Vec<_> = slots.by_ref().take(MOST_IN_FLIGHT).collect();
+            let holdings = try_join_all(some.iter().map(|(_, lock)| self.holding(holder, lease, lock, rows))).await?;
+            for ((slot, lock), holding) in some.into_iter().zip(holdings) {
+                found.note(slot, lock, holding);
             }
         }
-        found.neighbours.held.insert(slot, other);
         Ok(())
     }
 
+    /// Returns whether the holder of a slot is alive. `rows` are living ones: a holder that is not among them has its row
+    /// read, and the slot is over if that says that its attempt has ended.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not answer, or the slot names no execution.
+    async fn holding(
+        &self,
+        holder: Holder<'_>,
+        lease: Lease,
+        lock: &RunLock,
+        rows: &[LivingRow],
+    ) -> Result<Holding, StoreError> {
+        if !lock.is_held_beside(holder.owner, over_before(lease, self.clock.now_millis())) {
+            return Ok(Holding::None);
+        }
+        let Some(other) = lock.execution_id.clone() else { return Err(StoreError::Unreadable) };
+        if rows.iter().any(|row| row.execution_id == other && row.owner == lock.owner) {
+            return Ok(Holding::By(other));
+        }
+        let ExecutionRef { trigger_id, execution_id, .. } = holder.execution;
+        let row = self.execution(trigger_id, &other).await?;
+        Ok(if lock.may_be_taken(row.as_ref(), execution_id, false) { Holding::Over } else { Holding::By(other) })
+    }
+
     /// Takes one of `slots` slots of the trigger's run lock, if there is room. Slot 0 is asked for unseen, as if it
-    /// were the only one. The caller must then look at the neighbours. If it is not free, the neighbours are read here,
-    /// and another slot is chosen. Each refusal tells who has taken that slot meanwhile, and the choice is made again.
+    /// were the only one. The caller must then look at the neighbours. If it is not free, the other slots are read, and if
+    /// they leave room, the neighbours, and another slot is chosen. Each refusal tells who has taken that slot meanwhile, and the choice is made again.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it, or an item is unreadable, or the slots keep changing. A slot may
@@ -203,10 +269,13 @@ impl<T: Table, C: Clock> Store<T, C> {
             Asked::Refused(first) => first,
         };
         let execution_id = holder.execution.execution_id;
+        if let Some(other) = self.without_room(holder, lease, slots, first.as_ref()).await? {
+            return Ok(Taking::Refused(other));
+        }
         let mut found = self.neighbours(holder, lease, look_back, slots, first).await?;
         for _ in 0..MAX_SWAPS.saturating_add(usize::try_from(slots).unwrap_or(usize::MAX)) {
             // Another attempt of this execution has a slot, and owns the execution.
-            if found.neighbours.held.values().any(|id| id == execution_id) {
+            if found.neighbours.has(execution_id) {
                 return Ok(Taking::Refused(execution_id.to_owned()));
             }
             let Some(slot) = found.neighbours.choose(slots, execution_id) else {
@@ -216,7 +285,10 @@ impl<T: Table, C: Clock> Store<T, C> {
             let seen = found.over.remove(&slot);
             match self.ask_slot(holder, lease, slot, seen.as_ref(), false).await? {
                 Asked::Taken(until) => return Ok(Taking::Taken(slot, until)),
-                Asked::Refused(Some(lock)) => self.note_slot(holder, lease, (slot, lock), &[], &mut found).await?,
+                Asked::Refused(Some(lock)) => {
+                    let holding = self.holding(holder, lease, &lock, &[]).await?;
+                    found.note(slot, lock, holding);
+                }
                 Asked::Refused(None) => {}
             }
         }

@@ -117,6 +117,35 @@ async fn fires_one_after_another_use_the_first_slot_at_the_price_of_skip() {
 }
 
 #[tokio::test]
+async fn a_refused_fire_reads_the_slots_and_their_holders_alone() {
+    let (stack, function) = start(2).await;
+    while_full((&stack, &function), 0..2, async {
+        let mut holders: Vec<_> = [0, 1].map(|minute| execution_at(&stack, minute)["SK"].clone()).into();
+        holders.sort_by_key(ToString::to_string);
+        for minute in 10..13 {
+            stack.dynamodb.clear_requests();
+            let outcome = function.invoke(fire_at(minute)).await;
+            let row = assert_skipped(&stack, minute, &outcome, "Overlap");
+            assert_eq!(row["overlaps"], execution_at(&stack, 1)["executionId"], "the newest");
+            let requests = stack.dynamodb.requests();
+            let of = |name: &str| requests.iter().filter(|request| request.operation == name).collect::<Vec<_>>();
+            let [query] = of("Query")[..] else { panic!("{requests:#?}") };
+            let values = &query.json()["ExpressionAttributeValues"];
+            // The records sort before.
+            assert_eq!([&values[":from"]["S"], &values[":to"]["S"]], ["EXECUTION_SLOT#", "EXECUTION_SLOT#~"]);
+            let mut read: Vec<_> = of("GetItem").iter().map(|request| request.key("SK")).collect();
+            read.retain(|key| key.starts_with("EXECUTION#"));
+            read.sort();
+            assert_eq!(read, holders, "no record but the holders'");
+            let asked = ["RUNNING#", "EXECUTION_SLOT#"].map(|slot| stack.dynamodb.count_for("PutItem", slot));
+            assert_eq!(asked, [1, 0], "no slot but the first is asked for");
+        }
+    })
+    .await;
+    stack.assert_clean();
+}
+
+#[tokio::test]
 async fn a_limit_of_one_is_the_run_lock_of_skip() {
     let (stack, function) = start(1).await;
     let skipped = while_full((&stack, &function), 0..1, async {
