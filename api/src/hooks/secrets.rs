@@ -2,7 +2,8 @@
 //!
 //! A version of a secret never changes, and the item of a trigger names the versions that are live. The stack's own
 //! secret has no such item, so it is read again when a signature does not fit it: whoever replaces it in the Parameter
-//! Store needs do no more. Anybody can send a wrong signature, so that is done seldom.
+//! Store needs do no more. Anybody can send a wrong signature, so that is done seldom. The secret that was replaced is
+//! still good for a while, because its sender learns of the new one later.
 
 use std::{
     collections::HashMap,
@@ -35,6 +36,10 @@ type Places = HashMap<(String, Option<i64>), Arc<Mutex<Place>>>;
 struct Place {
     /// The last reading that counts, and the time at which it ends.
     read: Option<(Instant, Read)>,
+    /// The secret that was read last, and the time of it. A failure since then does not change it.
+    last: Option<(Instant, Secret)>,
+    /// The secret that the last one replaced, and the time at which it ends.
+    replaced: Option<(Instant, Secret)>,
     /// The last reading because of a signature, and its error if it failed.
     doubt: Option<(Instant, Option<SecretError>)>,
 }
@@ -45,9 +50,27 @@ impl Place {
         self.read.as_ref().filter(|(until, _)| now < *until).map(|(_, read)| read.clone())
     }
 
-    /// Keeps what was read at `now`: a secret for five minutes, an error for five seconds.
+    /// Returns the secret that was replaced, or `None` if there is none or its life is over at `now`.
+    fn replaced(&self, now: Instant) -> Option<Secret> {
+        self.replaced.as_ref().filter(|(until, _)| now < *until).map(|(_, secret)| secret.clone())
+    }
+
+    /// Keeps what was read at `now`: a secret for five minutes, an error for five seconds. A secret that replaces
+    /// another one leaves that one good for five minutes, but for ten at most since it was read. One that was deleted
+    /// leaves nothing.
     fn keep(&mut self, read: Read, now: Instant) {
         let life = if read.is_ok() { LIFE } else { LIFE_OF_ERROR };
+        match &read {
+            Ok(secret) => {
+                let last = self.last.replace((now, secret.clone()));
+                if let Some((at, last)) = last.filter(|(_, last)| last.expose() != secret.expose()) {
+                    // A process that slept for a day does not know one that ended yesterday.
+                    self.replaced = Some(((now + LIFE).min(at + 2 * LIFE), last));
+                }
+            }
+            Err(SecretError::NotFound) => (self.last, self.replaced) = (None, None),
+            Err(_) => {}
+        }
         self.read = Some((now + life, read));
     }
 
@@ -101,6 +124,12 @@ impl Secrets {
         let read = self.store.get(name, version).await;
         place.keep(read.clone(), Instant::now());
         read
+    }
+
+    /// Returns the secret that the newest version replaced, as far as this process has seen it, for five minutes after
+    /// that. Nothing is read.
+    pub async fn replaced(&self, name: &str) -> Option<Secret> {
+        self.place(name, None).lock().await.replaced(Instant::now())
     }
 
     /// Returns the newest version of a secret, if it is another one than `tried`, which did not fit a signature, and
@@ -196,5 +225,38 @@ mod tests {
         place.keep(read("one"), start);
         place.keep_doubted(read("unavailable"), start + Duration::from_secs(299));
         assert!(place.known(start + Duration::from_secs(300)).is_none());
+    }
+
+    /// The rows: what is read, one after another, and which secret is still good beside the last one, for five minutes.
+    #[test]
+    fn a_secret_that_was_replaced_is_good_for_five_minutes_more() {
+        for (reads, expected) in [
+            (&["one"][..], None),
+            (&["one", "one"], None),
+            (&["one", "two"], Some("one")),
+            (&["one", "two", "two"], Some("one")),
+            (&["one", "two", "three"], Some("two")),
+            (&["one", "unavailable", "two"], Some("one")),
+            (&["one", "not found", "two"], None),
+            (&["one", "two", "not found"], None),
+        ] {
+            for is_doubted in [false, true] {
+                let (mut place, start) = (Place::default(), Instant::now());
+                for what in reads {
+                    if is_doubted { place.keep_doubted(read(what), start) } else { place.keep(read(what), start) }
+                }
+                let at = |seconds| place.replaced(start + Duration::from_secs(seconds));
+                assert_eq!(at(299).as_ref().map(Secret::expose), expected, "{reads:?} {is_doubted}");
+                assert!(at(300).is_none(), "{reads:?}");
+            }
+        }
+        for (seen, lives) in [(299, 300_u64), (400, 200), (601, 0)] {
+            let (mut place, start) = (Place::default(), Instant::now());
+            let at = |seconds| start + Duration::from_secs(seconds);
+            place.keep(read("one"), start);
+            place.keep(read("two"), at(seen));
+            let is_good = [lives.saturating_sub(1), lives].map(|after| place.replaced(at(seen + after)).is_some());
+            assert_eq!(is_good, [lives > 0, false], "{seen}");
+        }
     }
 }

@@ -132,7 +132,8 @@ impl Hooks {
         Hook { id: GITHUB_HOOK.to_owned(), pointer: None, webhook, versions: vec![None] }
     }
 
-    /// Returns the live secrets of a hook, the present one first.
+    /// Returns the live secrets of a hook, the present one first. One of the stack's own that was replaced while this
+    /// process knew it follows it for five minutes.
     ///
     /// # Errors
     /// Returns an error if the present one cannot be read. One that is missing is a fault of this side, and it may be
@@ -153,14 +154,17 @@ impl Hooks {
                 }
             }
         }
+        if hook.pointer.is_none() {
+            secrets.extend(self.secrets.replaced(&hook.id).await);
+        }
         if secrets.is_empty() {
             return Err(ApiError::Unavailable("the webhook has no secret yet; send again".to_owned()));
         }
         Ok(secrets)
     }
 
-    /// Returns the secret that the stack's own webhook has by now, if it is another one than `tried`, which did not fit
-    /// a signature. A trigger's item names its secret's versions, which never change, so its hook has no other: `None`.
+    /// Returns the secret that the stack's own webhook has by now, if it is another one than the first of `tried`, which
+    /// did not fit a signature. A trigger's item names its secret's versions, which never change, so its hook has no other: `None`.
     ///
     /// # Errors
     /// Returns an error if the secret cannot be read, because then nobody knows whether the signature is right, or if
