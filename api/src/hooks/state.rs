@@ -23,17 +23,19 @@ use crate::{
         scheme::Scheme,
         secrets::Secrets,
         settings::HookSettings,
-        webhook::{Webhook, is_alias, live_versions},
+        webhook::{Webhook, is_address, live_versions},
     },
     store::{
         Items,
-        hooks::{Found, Pointer},
+        hooks::{Found, Pointer, Receipt},
         triggers::is_tombstone,
     },
 };
 
 /// The id of the stack's own GitHub webhook, which belongs to no trigger. No hook of a trigger has such an id.
 pub const GITHUB_HOOK: &str = "github";
+/// The reason of a refusal that is no fault of the sender: what is needed of the webhook's settings is not understood.
+const SETTINGS: &str = "settings";
 /// The most hooks whose full minute is remembered.
 const MOST_FULL: usize = 1_000;
 
@@ -101,9 +103,10 @@ impl Hooks {
     ///
     /// # Errors
     /// Returns [`ApiError::NotFound`] if there is none, [`ApiError::Gone`] if its trigger was deleted or gave up the
-    /// alias, and [`ApiError::Unavailable`] if its settings are not understood or the table does not answer.
+    /// alias, and [`ApiError::Unavailable`] if what is needed of its settings is not understood, once a receipt says
+    /// so, or if the table does not answer.
     pub async fn hook(&self, address: &str, now: Timestamp) -> Result<Hook, ApiError> {
-        if !is_hook_id(address) && !is_alias(address) {
+        if !is_address(address) {
             return Err(ApiError::NotFound);
         }
         let found = self.items.hook(address).await.map_err(fault)?.ok_or(ApiError::NotFound)?;
@@ -117,10 +120,19 @@ impl Hooks {
         // A pointer that is left over leads nowhere.
         let id = text("hookId").filter(|id| *id == address || text("alias") == Some(address));
         let id = id.ok_or(if is_retired { ApiError::Gone } else { ApiError::NotFound })?;
-        let webhook = Webhook::read(config).map_err(|_| {
-            tracing::error!(triggerId = pointer.trigger_id, "the trigger's webhookConfig is not understood");
-            ApiError::Unavailable("the webhook cannot be used as it is set; send again".to_owned())
-        })?;
+        let webhook = match Webhook::of_stored(config) {
+            Ok(webhook) => webhook,
+            Err(problems) => {
+                let members: Vec<_> = problems.into_iter().map(|(name, _)| name).collect();
+                tracing::error!(
+                    triggerId = pointer.trigger_id,
+                    ?members,
+                    "the trigger's webhookConfig is not understood"
+                );
+                self.receipts.note(&self.items, Receipt::refused(id, SETTINGS, now)).await;
+                return Err(ApiError::Unavailable("the webhook cannot be used as it is set; send again".to_owned()));
+            }
+        };
         let versions = live_versions(config, now).into_iter().map(Some).collect();
         Ok(Hook { id: id.to_owned(), pointer: Some(pointer), webhook, versions })
     }
@@ -211,9 +223,4 @@ impl Hooks {
 pub fn fault(error: StoreError) -> ApiError {
     tracing::error!(cause = %chain(&error), "the table failed");
     ApiError::Unavailable("the table does not answer; send again".to_owned())
-}
-
-/// Returns true if a text can be the id of a hook: 16 to 64 ASCII letters, digits and hyphens.
-fn is_hook_id(text: &str) -> bool {
-    (16..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }

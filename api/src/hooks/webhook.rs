@@ -48,8 +48,35 @@ impl Webhook {
     /// Returns every problem, each with the name of its member, unknown members among them.
     pub fn read(config: &Map<String, Value>) -> Result<Self, Vec<(String, String)>> {
         let mut problems = Vec::new();
-        let scheme = Scheme::read(config, &mut problems);
-        let allowed = allowed(config.get("allowedIps"), &mut problems);
+        let webhook = Self::needed(config, &mut problems);
+        let problem = match config.get("alias") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(alias)) => problem_of_alias(alias),
+            Some(_) => Some("must be a string".to_owned()),
+        };
+        problems.extend(problem.map(|problem| ("alias".to_owned(), problem)));
+        for name in config.keys().filter(|name| !is_member(name)) {
+            problems.push((name.clone(), "is no member of webhookConfig".to_owned()));
+        }
+        webhook.filter(|_| problems.is_empty()).ok_or(problems)
+    }
+
+    /// Reads what a delivery needs of a stored `webhookConfig`. Its alias and members that are not known are left alone:
+    /// a later release may have written them.
+    ///
+    /// # Errors
+    /// Returns every problem of what is needed, each with the name of its member.
+    pub fn of_stored(config: &Map<String, Value>) -> Result<Self, Vec<(String, String)>> {
+        let mut problems = Vec::new();
+        let webhook = Self::needed(config, &mut problems);
+        webhook.filter(|_| problems.is_empty()).ok_or(problems)
+    }
+
+    /// Reads the scheme, `allowedIps` and `ratePerMinute`, and adds each problem with the name of its member. Returns
+    /// `None` if there is no scheme.
+    fn needed(config: &Map<String, Value>, problems: &mut Vec<(String, String)>) -> Option<Self> {
+        let scheme = Scheme::read(config, problems);
+        let allowed = allowed(config.get("allowedIps"), problems);
         let rate_per_minute = match config.get("ratePerMinute") {
             None | Some(Value::Null) => None,
             Some(value) => {
@@ -61,19 +88,7 @@ impl Webhook {
                 rate
             }
         };
-        let problem = match config.get("alias") {
-            None | Some(Value::Null) => None,
-            Some(Value::String(alias)) => problem_of_alias(alias),
-            Some(_) => Some("must be a string".to_owned()),
-        };
-        problems.extend(problem.map(|problem| ("alias".to_owned(), problem)));
-        for name in config.keys().filter(|name| !is_member(name)) {
-            problems.push((name.clone(), "is no member of webhookConfig".to_owned()));
-        }
-        match scheme {
-            Some(scheme) if problems.is_empty() => Ok(Self { scheme, allowed, rate_per_minute }),
-            _ => Err(problems),
-        }
+        Some(Self { scheme: scheme?, allowed, rate_per_minute })
     }
 
     /// Returns true if this address may send. An IPv4 address that is written as an IPv6 one counts as itself.
@@ -86,9 +101,11 @@ impl Webhook {
     }
 }
 
-/// Returns true if a text can be the alias of a webhook.
-pub fn is_alias(text: &str) -> bool {
-    problem_of_alias(text).is_none()
+/// Returns true if a text can be in the address of a webhook, as its id or its alias: 3 to 64 ASCII letters, digits,
+/// hyphens and underscores. Which names are reserved is left to those who write them.
+pub fn is_address(text: &str) -> bool {
+    ALIAS_LENGTHS.contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
 /// Returns the words for what is wrong with an alias, or `None` if nothing is: its length, its characters, or that it
@@ -231,6 +248,37 @@ mod tests {
         }
         assert_eq!(read(json!({"alias": 7})), Err(vec!["alias".to_owned()]));
         assert!(read(json!({"alias": null})).is_ok());
+    }
+
+    /// The rows: a member, whether a client may set it, and whether a delivery can be received with it.
+    #[test]
+    fn a_delivery_needs_less_than_a_client_may_write() {
+        for (config, is_written, is_received) in [
+            (json!({"preset": "github", "alias": "new-issues", "ratePerMinute": 5}), true, true),
+            (json!({"preset": "github", "ofALaterRelease": {"a": 1}}), false, true),
+            (json!({"alias": "slack"}), false, true),
+            (json!({"alias": "New-Issues"}), false, true),
+            (json!({"alias": 7}), false, true),
+            (json!({"preset": "ofALaterRelease"}), false, false),
+            (json!({"preset": "github", "header": "x-signature"}), false, false),
+            (json!({"allowedIps": ["192.0.2.0/33"]}), false, false),
+            (json!({"ratePerMinute": "5"}), false, false),
+        ] {
+            let object = config.as_object().unwrap();
+            let found = (Webhook::read(object).is_ok(), Webhook::of_stored(object).is_ok());
+            assert_eq!(found, (is_written, is_received), "{config}");
+        }
+        for (text, expected) in [
+            ("slack", true),
+            ("New_issues-", true),
+            ("ab", false),
+            ("a/b", false),
+            ("a.bc", false),
+            ("stra\u{df}e", false),
+        ] {
+            assert_eq!(is_address(text), expected, "{text}");
+        }
+        assert!(is_address(&"a".repeat(64)) && !is_address(&"a".repeat(65)));
     }
 
     #[test]

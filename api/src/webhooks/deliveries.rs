@@ -92,6 +92,10 @@ fn explained(state: &str, reason: &str, is_again: bool) -> Option<&'static str> 
             "The secret cannot be read, so that nothing can be believed, and the sender was told to come again. Replace the \
              secret, or ask those who run the stack for the hook function's log."
         }
+        (_, "settings") => {
+            "The settings of this webhook are not understood, so that nothing can be checked, and the sender was told to come \
+             again. Save the trigger again, or ask those who run the stack for the hook function's log."
+        }
         (_, "noSignature") => "The request had no signature in the header that this webhook reads.",
         (_, "duplicateHeader") => "A header of the signature came twice.",
         (_, "malformedSignature") => "The signature cannot be read. Compare the preset with what the sender sends.",
@@ -122,6 +126,7 @@ mod tests {
             (json!({"outcome": "accepted", "dispatchedAt": "2026-01-01T00:00:00Z"}), "dispatched", false),
             (json!({"outcome": "refused", "reason": "wrongSignature"}), "refused", true),
             (json!({"outcome": "refused", "reason": "secret"}), "refused", true),
+            (json!({"outcome": "refused", "reason": "settings"}), "refused", true),
             (json!({"outcome": "handshake"}), "handshake", true),
         ] {
             let shown = shown(receipt.as_object().unwrap(), now);

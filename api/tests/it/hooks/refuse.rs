@@ -213,6 +213,30 @@ async fn own_faults_are_503_and_the_next_try_runs_once() {
     }
 }
 
+/// What a later release or a hand has written into the item stops nothing that is not needed. What is needed and not
+/// understood is told to the owner.
+#[tokio::test]
+async fn settings_of_another_release_are_no_reason_to_refuse() {
+    let world = World::start().await;
+    let hooks = world.hooks().await;
+    for (n, config) in [json!({"ofALaterRelease": {"a": 1}}), json!({"alias": "slack"}), json!({"alias": "New-Issues"})]
+        .iter()
+        .enumerate()
+    {
+        world.put_hook(config.clone(), json!({}));
+        let (status, answer) = hooks.deliver(&format!("msg_{n}"), "{}").await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{config} {answer}");
+        let Some(alias) = config["alias"].as_str() else { continue };
+        world.stack.dynamodb.put_item(&json!({"PK": format!("HOOK#{alias}"), "SK": "HOOK", "userId": USER,
+            "triggerId": TRIGGER}));
+        let id = format!("msg_{n}_alias");
+        let (status, answer) = hooks.send(&format!("/hooks/{alias}"), &signed(&id, now(), "{}"), "{}").await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{config} {answer}");
+    }
+    world.put_hook(json!({"preset": "ofALaterRelease"}), json!({}));
+    assert_eq!(refused(&world, &hooks, &signed("msg_9", now(), "{}"), "{}").await, (503, json!("settings")));
+}
+
 /// Both secrets are live while one is replaced, and a version is read once.
 #[tokio::test]
 async fn two_secrets_are_live_in_the_grace_time() {
