@@ -53,8 +53,8 @@ pub struct Delivery {
     pub at: Timestamp,
     /// The size of the body, once it was read.
     pub bytes: Option<usize>,
-    /// True for a test delivery.
-    pub is_test: bool,
+    /// The id of a test delivery, under which its owner looks for the receipt. None for any other.
+    pub test_id: Option<String>,
 }
 
 /// The reason why a delivery is not accepted.
@@ -82,7 +82,7 @@ pub async fn receive(hooks: &Hooks, hook_id: Option<&str>, request: Request) -> 
         };
         let source_ip = request.extensions().get::<SourceIp>().map(|SourceIp(address)| *address);
         let (parts, body) = request.into_parts();
-        let mut delivery = Delivery { headers: parts.headers, source_ip, at, bytes: None, is_test: false };
+        let mut delivery = Delivery { headers: parts.headers, source_ip, at, bytes: None, test_id: None };
         let checked = async {
             if parts.method != Method::POST {
                 return Err(Stop::Refused("method", ApiError::MethodNotAllowed));
@@ -289,11 +289,11 @@ fn receipt(
         at: delivery.at,
         outcome,
         reason,
-        sender_id: sender_id(&delivery.headers),
+        sender_id: delivery.test_id.clone().or_else(|| sender_id(&delivery.headers)),
         source_ip: delivery.source_ip.map(|address| address.to_string()),
         bytes: delivery.bytes,
         execution_id,
-        is_test: delivery.is_test,
+        is_test: delivery.test_id.is_some(),
         count: None,
     }
 }

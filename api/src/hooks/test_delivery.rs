@@ -57,7 +57,9 @@ pub async fn receive(hooks: &Hooks, hook_id: &str, request: &Map<String, Value>)
             headers.insert(name, value);
         }
     }
-    let delivery = Delivery { headers, source_ip: None, at, bytes: Some(body.len()), is_test: true };
+    // The headers may hold another id, as a sender's do.
+    let test_id = Some(id.to_owned());
+    let delivery = Delivery { headers, source_ip: None, at, bytes: Some(body.len()), test_id };
     deliver(hooks, &hook, &delivery, Bytes::from(body)).await
 }
 

@@ -29,8 +29,8 @@ use crate::{
 const MOST_HEADERS: usize = 50;
 const LONGEST_HEADER: usize = 1_024;
 
-/// `POST /triggers/{id}/webhook/test`: `{body?, headers?}`. It runs the trigger like any delivery. Its receipt is found
-/// by the `senderId` that is returned.
+/// `POST /triggers/{id}/webhook/test`: `{body?, headers?}`. It runs the trigger like any delivery. Its receipt has
+/// the `senderId` that is returned, whatever the headers say. One that counts as sent again has the receipt of the first.
 ///
 /// # Errors
 /// Returns an error if there is no such trigger or it has no webhook, if a header is wrong, or if Lambda does not take

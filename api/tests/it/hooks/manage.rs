@@ -215,9 +215,7 @@ async fn a_test_delivery_is_signed_by_the_hook_function_and_shown() {
         let sent = api.post(&format!("{path}/webhook/test"), json!({"body": {"ref": "main"}})).await.expect(202);
         let shown = deliveries(&api, &path, 1).await.remove(0);
         assert_eq!((&shown["state"], &shown["test"]), (&json!("dispatched"), &json!(true)), "{config} {shown:#}");
-        if config["preset"] == "standard" {
-            assert_eq!(shown["senderId"], sent["senderId"]);
-        }
+        assert_eq!(shown["senderId"], sent["senderId"], "{config}");
         world.stack.lambda.idle().await;
         let row = world.stack.dynamodb.executions(id(&made["trigger"])).remove(0);
         assert_eq!((&row["status"], &row["executionId"]), (&json!("completed"), &shown["executionId"]), "{config}");
@@ -526,6 +524,7 @@ async fn a_test_delivery_has_the_headers_of_a_sender() {
     let test = async |body: Value| api.post(&format!("{path}/webhook/test"), body).await;
     let forged = "sha256=".to_owned() + &"0".repeat(64);
     let headers = json!({"X-GitHub-Event": "issues", "X-Hub-Signature-256": forged, "Idempotency-Key": "mine",
+        "X-GitHub-Delivery": "mine", "Webhook-Id": "mine",
         "Authorization": "Bearer of-somebody", "Content-Type": "application/x-www-form-urlencoded"});
     let sent = test(json!({"headers": headers, "body": "ref=main&n=1"})).await.expect(202);
     let shown = deliveries(&api, &path, 1).await.remove(0);
