@@ -176,7 +176,7 @@ pub(crate) enum WebhookCommand {
     Deliveries {
         #[command(flatten)]
         trigger: TriggerOptions,
-        /// How many to list
+        /// How many to list of those that were refused, and how many of the others
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=50))]
         limit: u16,
         /// Print JSON

@@ -64,7 +64,13 @@ pub(crate) async fn run(
             let Value::Array(mut deliveries) = answer["deliveries"].take() else {
                 return Err("the answer has no deliveries: is this the address of a control plane?".to_owned());
             };
-            deliveries.truncate(usize::from(limit));
+            // Strangers can cause refusals. They hide nothing else here either.
+            let mut listed = [0; 2];
+            deliveries.retain(|delivery| {
+                let listed = &mut listed[usize::from(delivery["state"] == "refused")];
+                *listed += 1;
+                *listed <= limit
+            });
             if json {
                 screen.print(&[words::pretty(&Value::from(deliveries))])
             } else if deliveries.is_empty() {

@@ -72,6 +72,7 @@ async fn deliveries_say_why_nothing_ran_and_a_test_is_sent() {
         assert!(world.does(way, &["webhook", "deliveries", &id]).await.contains("nothing came"));
         let hook = webhook["url"].as_str().unwrap().rsplit('/').next().unwrap();
         for (at, outcome) in [
+            (0, json!({"outcome": "refused", "reason": "noSignature"})),
             (1, json!({"outcome": "refused", "reason": "wrongSignature"})),
             (
                 2,
@@ -79,7 +80,8 @@ async fn deliveries_say_why_nothing_ran_and_a_test_is_sent() {
             "executionId": "019aa303-7c00-7f32-9d74-712a8c5e2c03"}),
             ),
         ] {
-            let mut receipt = json!({"PK": format!("HOOK#{hook}"), "SK": format!("DELIVERY#{at}"), "sourceIp": "192.0.2.1",
+            let kind = if outcome["outcome"] == "refused" { "REFUSED" } else { "DELIVERY" };
+            let mut receipt = json!({"PK": format!("HOOK#{hook}"), "SK": format!("{kind}#{at}"), "sourceIp": "192.0.2.1",
                 "receivedAt": crate::rfc3339(crate::now()), "dispatchedAt": crate::rfc3339(crate::now()),
                 "ttl": crate::now() / 1000 + 60});
             receipt.as_object_mut().unwrap().extend(outcome.as_object().unwrap().clone());
@@ -94,7 +96,8 @@ async fn deliveries_say_why_nothing_ran_and_a_test_is_sent() {
         assert!(lines[2].contains("✗ refused") && lines[2].contains("192.0.2.1  wrongSignature: "), "{listed}");
         let listed = world.does(way, &["webhook", "deliveries", &id, "--limit", "1", "--json"]).await;
         let listed: Value = serde_json::from_str(&listed).unwrap();
-        assert_eq!((listed.as_array().unwrap().len(), &listed[0]["state"]), (1, &json!("dispatched")));
+        let states: Vec<_> = listed.as_array().unwrap().iter().map(|delivery| &delivery["state"]).collect();
+        assert_eq!(states, ["dispatched", "refused"], "one of each");
 
         let sent = Arc::new(Mutex::new(Vec::new()));
         let keeps = Arc::clone(&sent);

@@ -250,7 +250,7 @@ mod tests {
                 assert!(at(300).is_none(), "{reads:?}");
             }
         }
-        for (seen, lives) in [(299, 300), (400, 200), (601, 0)] {
+        for (seen, lives) in [(299, 300_u64), (400, 200), (601, 0)] {
             let (mut place, start) = (Place::default(), Instant::now());
             let at = |seconds| start + Duration::from_secs(seconds);
             place.keep(read("one"), start);

@@ -1,6 +1,7 @@
 //! The items of webhooks, all of them below `PK=HOOK#{hookId}`: the pointer to the trigger (`HOOK`), the deliveries
-//! that were seen (`SEEN#{hash}`), the receipts (`DELIVERY#{id}`) and the counts of a minute (`RATE#{minute}`). An
-//! alias has a pointer alone (`aliases`).
+//! that were seen (`SEEN#{hash}`), the receipts (`DELIVERY#{id}`, and `REFUSED#{id}` for refusals), and the counts of a
+//! minute (`RATE#{minute}`). An alias has a pointer alone (`aliases`). Strangers can cause refusals, so these have keys
+//! of their own and hide nothing else.
 
 use std::collections::HashMap;
 
@@ -37,6 +38,11 @@ const RECEIPT_EXTRA_SECONDS: i64 = 24 * 60 * 60;
 const RATE_KEPT_SECONDS: i64 = 10 * 60;
 /// The attributes of a trigger that the hook function reads. Its role allows no others (template.yaml).
 pub const TRIGGER_ATTRIBUTES: [&str; 5] = ["PK", "SK", "deletedAt", "ttl", "webhookConfig"];
+
+/// The beginning of the sort keys of receipts that are no refusals.
+const DELIVERY: &str = "DELIVERY";
+/// The beginning of those of refusals.
+const REFUSED: &str = "REFUSED";
 
 /// The trigger that a hook belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -217,7 +223,8 @@ impl Items {
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
     pub async fn put_receipt(&self, receipt: &Receipt) -> Result<(), StoreError> {
-        let (pk, sk) = hook_key(&receipt.hook_id, format!("DELIVERY#{}", receipt.id));
+        let kind = if receipt.outcome == "refused" { REFUSED } else { DELIVERY };
+        let (pk, sk) = hook_key(&receipt.hook_id, format!("{kind}#{}", receipt.id));
         let ttl = receipt.at.as_second() + KEPT_SECONDS + RECEIPT_EXTRA_SECONDS;
         let item = json!({"PK": pk, "SK": sk, "receivedAt": rfc3339(receipt.at), "outcome": receipt.outcome,
             "reason": receipt.reason, "senderId": receipt.sender_id, "sourceIp": receipt.source_ip,
@@ -240,7 +247,7 @@ impl Items {
     pub async fn count_duplicate(&self, hook_id: &str, id: Uuid) -> Result<Option<bool>, StoreError> {
         let mut changes = Changes::default().count("duplicates");
         let condition = format!("attribute_exists({})", changes.name("PK"));
-        let key = hook_key(hook_id, format!("DELIVERY#{id}"));
+        let key = hook_key(hook_id, format!("{DELIVERY}#{id}"));
         Ok(match self.update(key, changes, &condition).await? {
             Write::Done(receipt) => Some(receipt.contains_key("dispatchedAt")),
             Write::Refused(_) => None,
@@ -254,7 +261,7 @@ impl Items {
     pub async fn note_dispatched(&self, hook_id: &str, id: Uuid, at: Timestamp) -> Result<(), StoreError> {
         let mut changes = Changes::default().set("dispatchedAt", &json!(rfc3339(at)));
         let condition = format!("attribute_exists({})", changes.name("PK"));
-        let key = hook_key(hook_id, format!("DELIVERY#{id}"));
+        let key = hook_key(hook_id, format!("{DELIVERY}#{id}"));
         self.update(key, changes, &condition).await.map(|_| ())
     }
 
@@ -271,12 +278,27 @@ impl Items {
         Ok(matches!(write, Write::Done(_)))
     }
 
-    /// Reads the newest `limit` receipts of a hook, newest first. Those whose ttl has passed are left out.
+    /// Reads the newest `limit` refusals of a hook, and the newest `limit` of its other receipts. Returns them together,
+    /// newest first. Those whose ttl has passed are left out.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
     pub async fn receipts(&self, hook_id: &str, limit: usize) -> Result<Vec<Map<String, Value>>, StoreError> {
-        let (first, last) = ("DELIVERY#".to_owned(), "DELIVERY$".to_owned());
+        let of = |kind| self.receipts_of(hook_id, kind, limit);
+        let (mut receipts, refused) = tokio::try_join!(of(DELIVERY), of(REFUSED))?;
+        receipts.extend(refused);
+        receipts.sort_by(|one, other| receipt_id(other).cmp(receipt_id(one)));
+        Ok(receipts)
+    }
+
+    /// Reads the newest `limit` receipts of one kind, in one request.
+    async fn receipts_of(
+        &self,
+        hook_id: &str,
+        kind: &str,
+        limit: usize,
+    ) -> Result<Vec<Map<String, Value>>, StoreError> {
+        let (first, last) = (format!("{kind}#"), format!("{kind}$"));
         let range = Range { pk: format!("HOOK#{hook_id}"), first, last, ..Range::default() };
         let page = self.page(&range, None, limit).await?;
         let now = Self::now_seconds();
@@ -286,5 +308,5 @@ impl Items {
 
 /// Returns the id of a receipt, which is the end of its sort key.
 pub fn receipt_id(receipt: &Map<String, Value>) -> &str {
-    key_text(receipt, "SK").trim_start_matches("DELIVERY#")
+    key_text(receipt, "SK").split_once('#').map_or("", |(_, id)| id)
 }

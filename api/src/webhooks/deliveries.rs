@@ -17,7 +17,7 @@ use crate::{
     webhooks::{config_text, find_hooked},
 };
 
-/// The number of receipts that are shown.
+/// The number of refusals that are shown, and of other receipts.
 const SHOWN: usize = 50;
 /// The time after which a delivery that was not dispatched is taken for lost, in seconds.
 const LOST_SECONDS: i64 = 60;
@@ -35,7 +35,8 @@ const MEMBERS: [&str; 10] = [
     "count",
 ];
 
-/// `GET /triggers/{id}/deliveries`: the last 50, newest first.
+/// `GET /triggers/{id}/deliveries`: the last 50 refusals and the last 50 others, newest first. So refusals, which
+/// strangers can cause, hide nothing that was accepted.
 ///
 /// # Errors
 /// Returns an error if there is no such trigger or it has no webhook, or the table does not answer.

@@ -283,6 +283,35 @@ async fn a_refused_delivery_is_shown_with_its_reason() {
     assert!(shown["message"].as_str().unwrap().contains("send it again"));
 }
 
+/// Whoever knows an address can have deliveries refused. That hides nothing that was accepted.
+#[tokio::test]
+async fn refusals_hide_nothing_that_was_accepted() {
+    let world = World::start().await;
+    let api = world.port().await;
+    let made = api.post("/triggers", hooked(json!({"preset": "token"}))).await.expect(201);
+    let path = format!("/triggers/{}", id(&made["trigger"]));
+    let pk = format!("HOOK#{}", hook_id(&made["webhook"]));
+    let hooks = world.hooks().await;
+    assert_eq!(send(&hooks, &made["webhook"], made["webhook"]["secret"].as_str().unwrap()).await, 202);
+    assert_eq!(send(&hooks, &made["webhook"], "wrong").await, 401);
+    let written = world.stack.dynamodb.scan().into_iter().find(|item| item["PK"] == pk && item["outcome"] == "refused");
+    let written = written.unwrap();
+    let (kind, last) = written["SK"].as_str().unwrap().split_once('#').unwrap();
+    for n in 0..120 {
+        let mut refusal = written.clone();
+        refusal["SK"] = json!(format!("{kind}#{last}-{n:03}"));
+        world.stack.dynamodb.put_item(&refusal);
+    }
+    let before = world.stack.dynamodb.count("Query");
+    let shown = api.get(&format!("{path}/deliveries")).await.expect(200)["deliveries"].as_array().unwrap().clone();
+    assert_eq!(world.stack.dynamodb.count("Query") - before, 2);
+    let states: Vec<_> = shown.iter().map(|delivery| delivery["state"].as_str().unwrap()).collect();
+    assert_eq!((states.len(), states[50]), (51, "dispatched"), "{states:?}");
+    let ids: Vec<_> = shown[..50].iter().map(|delivery| delivery["deliveryId"].as_str().unwrap()).collect();
+    let newest: Vec<_> = (70..120).rev().map(|n| format!("{last}-{n:03}")).collect();
+    assert_eq!(ids, newest);
+}
+
 #[tokio::test]
 async fn a_deleted_trigger_leaves_no_secret_and_answers_410() {
     let world = World::start().await;

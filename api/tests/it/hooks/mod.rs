@@ -76,11 +76,13 @@ impl World {
 
     /// Returns the receipts of the hook, the oldest first.
     pub(crate) fn receipts(&self) -> Vec<Value> {
-        let is_receipt = |item: &Value| {
-            item["PK"] == format!("HOOK#{HOOK}") && item["SK"].as_str().is_some_and(|sk| sk.starts_with("DELIVERY#"))
+        let id = |item: &Value| {
+            let (kind, id) = item["SK"].as_str()?.split_once('#')?;
+            ["DELIVERY", "REFUSED"].contains(&kind).then(|| id.to_owned())
         };
+        let is_receipt = |item: &Value| item["PK"] == format!("HOOK#{HOOK}") && id(item).is_some();
         let mut receipts: Vec<_> = self.stack.dynamodb.scan().into_iter().filter(is_receipt).collect();
-        receipts.sort_by_key(|item| item["SK"].as_str().map(str::to_owned));
+        receipts.sort_by_key(id);
         receipts
     }
 }
