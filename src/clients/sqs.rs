@@ -83,6 +83,19 @@ impl SettleQueue {
         }
     }
 
+    /// Sends a message that is delivered after `delay`, in whole seconds, in one try of 5 s.
+    ///
+    /// # Errors
+    /// Returns an error if SQS does not confirm it, and `NoQueue` if there is no queue.
+    pub fn send_message_once(
+        &self,
+        body: String,
+        delay: Duration,
+    ) -> impl Future<Output = Result<(), SendError>> + Send + use<> {
+        let queue = self.clone();
+        async move { queue.try_send(&body, delay).await }
+    }
+
     /// Sends a message in one try. SQS delivers it after `delay`.
     ///
     /// # Errors

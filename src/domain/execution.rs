@@ -244,11 +244,21 @@ pub fn is_held(row: Option<&Row>, owner: &str) -> bool {
 }
 
 /// Returns true if the row that refused an owner's final write is the result of that same write, whose answer was lost:
-/// it has the owner, the status and the type of the failure that were written. The owner and the status alone do not
-/// show this: another attempt that finds the owner dead writes `failed` and leaves the owner's id in the row.
-pub fn is_own_finish(row: Option<&Row>, owner: &str, status: Status, error_type: Option<&str>) -> bool {
+/// it has the owner, the status, the time and the type of the failure that were written. The owner and the status alone
+/// do not show this. Another attempt that finds the owner dead writes `failed` and leaves the owner's id in the row, and
+/// so does the report of a detached run's agent, which may also answer its call in full.
+pub fn is_own_finish(
+    row: Option<&Row>,
+    owner: &str,
+    status: Status,
+    completed_at: &str,
+    error_type: Option<&str>,
+) -> bool {
     row.is_some_and(|row| {
-        row.owner.as_deref() == Some(owner) && row.status == status && row.error_type.as_deref() == error_type
+        row.owner.as_deref() == Some(owner)
+            && row.status == status
+            && row.completed_at.as_deref() == Some(completed_at)
+            && row.error_type.as_deref() == error_type
     })
 }
 
@@ -311,15 +321,28 @@ mod tests {
     }
 
     #[test]
-    fn an_own_finish_is_known_by_owner_status_and_failure() {
-        let own = Row { owner: Some("me".into()), ..row(Status::Completed) };
-        assert!(is_own_finish(Some(&own), "me", Status::Completed, None));
-        assert!(!is_own_finish(Some(&own), "me", Status::Failed, None));
-        assert!(!is_own_finish(Some(&own), "other", Status::Completed, None));
-        assert!(!is_own_finish(None, "me", Status::Completed, None));
-        let interrupted = Row { owner: Some("me".into()), error_type: Some("Interrupted".into()), ..failed(false, 1) };
-        assert!(is_own_finish(Some(&interrupted), "me", Status::Failed, Some("Interrupted")));
-        assert!(!is_own_finish(Some(&interrupted), "me", Status::Failed, Some("AgentUnavailable")));
+    fn an_own_finish_is_known_by_owner_status_time_and_failure() {
+        let is_own = |row: Option<&Row>, status, error_type| is_own_finish(row, "me", status, "then", error_type);
+        for (status, error_type) in [(Status::Completed, None), (Status::Failed, Some("Interrupted"))] {
+            let own = Row {
+                owner: Some("me".into()),
+                completed_at: Some("then".into()),
+                error_type: error_type.map(str::to_owned),
+                ..row(status)
+            };
+            assert!(is_own(Some(&own), status, error_type));
+            assert!(!is_own(None, status, error_type));
+            for other in [
+                Row { owner: Some("other".into()), ..own.clone() },
+                Row { status: Status::Cancelled, ..own.clone() },
+                Row { error_type: Some("AgentUnavailable".into()), ..own.clone() },
+                // The agent of a detached run has reported the same end.
+                Row { completed_at: Some("before".into()), ..own.clone() },
+                Row { completed_at: None, ..own.clone() },
+            ] {
+                assert!(!is_own(Some(&other), status, error_type), "{other:?}");
+            }
+        }
     }
 
     #[test]

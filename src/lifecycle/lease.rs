@@ -281,7 +281,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         let mut final_ending = None;
         let (status, error_type) = (ending.status.as_str(), ending.error_type());
         let Holder { execution, owner } = self.holder;
-        let is_own = |row: Option<&Row>| is_own_finish(row, owner, ending.status, error_type);
+        // The ending that is made final keeps its time.
+        let is_own = |row: Option<&Row>| is_own_finish(row, owner, ending.status, &ending.completed_at, error_type);
         loop {
             let ending = final_ending.as_ref().unwrap_or(ending);
             let result = FinalResult::of_ending(ending);
@@ -291,7 +292,9 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
             let finishing = close(self.store, execution, trigger, result, write, self.store.clock.now_millis(), limits);
             let error = match self.store.in_time(deadline.write_until, finishing).await {
                 Ok(Write::Done) => return Ok(final_ending.is_some()),
-                Ok(Write::Refused(row)) if is_own(row.as_ref()) => return Ok(final_ending.is_some()),
+                Ok(Write::Refused(row)) if is_own(row.as_ref()) => {
+                    return Ok(final_ending.is_some());
+                }
                 Ok(Write::Refused(row)) if is_held(row.as_ref(), owner) && final_ending.is_none() => {
                     let failure = ending.failure.clone().map(|failure| Failure { retryable: false, ..failure });
                     final_ending = Some(Ending { failure, ..ending.clone() });

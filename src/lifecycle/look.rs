@@ -13,7 +13,7 @@ use crate::{
     lifecycle::{
         close::{CloseLimits, close_as_cancelled, close_as_overdue},
         detached::{DetachedError, cancel_later, hand_over_dead, look_later},
-        looks::{Looks, end_later},
+        looks::{Looks, Sessions, end_later, may_stop_session},
     },
     store::{Store, Write, error::StoreError, table::Table},
 };
@@ -115,7 +115,7 @@ pub enum Looked {
 }
 
 /// Looks at a detached run: drops the look if the run has ended, sends the next one if the lease is alive, and ends the
-/// run if it is over. A look that fails comes again after a minute, at most [`MOST_TRIES`] times in a row: the queue
+/// run if it is over, once the agent's session is stopped. A look that fails comes again after a minute, at most [`MOST_TRIES`] times in a row: the queue
 /// itself would bring it only after its visibility timeout, of 90 minutes or more.
 ///
 /// # Errors
@@ -124,11 +124,12 @@ pub enum Looked {
 pub async fn look<T: Table, C: Clock>(
     store: &Store<T, C>,
     looks: &impl Looks,
+    sessions: &impl Sessions,
     lease: Lease,
     look: &Look,
     limits: CloseLimits<'_>,
 ) -> Result<Looked, DetachedError> {
-    let failed = match look_once(store, looks, lease, look, limits).await {
+    let failed = match look_once(store, looks, sessions, lease, look, limits).await {
         Err(failed) if look.tries < MOST_TRIES => failed,
         looked => return looked,
     };
@@ -141,13 +142,15 @@ pub async fn look<T: Table, C: Clock>(
 }
 
 /// Looks once: does what [`decide_look`] decides, and decides again if the row has changed meanwhile. Before it ends a
-/// run, it sends the look that counts the end and stops the agent's session a minute later.
+/// run, it stops the agent's session if that is the run's own, and sends the look that counts the end and stops the
+/// session once more a minute later: the first stop may have failed.
 ///
 /// # Errors
 /// Returns the errors of [`look`], for this one try.
 async fn look_once<T: Table, C: Clock>(
     store: &Store<T, C>,
     looks: &impl Looks,
+    sessions: &impl Sessions,
     lease: Lease,
     look: &Look,
     limits: CloseLimits<'_>,
@@ -179,14 +182,20 @@ async fn look_once<T: Table, C: Clock>(
                     continue;
                 }
             },
-            LookAction::Cancel => {
-                let is_counted = end_later(looks, execution, &seen, &rfc3339(now)).await;
-                (close_as_cancelled(store, execution, &trigger, &seen, now, limits).await?, None, is_counted)
-            }
-            LookAction::Overdue => {
-                let is_counted = end_later(looks, execution, &seen, &rfc3339(now)).await;
-                let write = close_as_overdue(store, execution, &trigger, &seen, now, limits).await?;
-                (write, Some(Failure::overdue(&seen)), is_counted)
+            LookAction::Cancel | LookAction::Overdue => {
+                // The end frees the trigger's run lock, and the agent must not be at work beside the next run.
+                if may_stop_session(&seen, execution_id) {
+                    sessions.stop(&seen).await;
+                }
+                let now = store.clock.now_millis();
+                let is_counted = end_later(&store.clock, looks, execution, &seen, &rfc3339(now)).await;
+                if action == LookAction::Cancel {
+                    let write = close_as_cancelled(store, execution, &trigger, &seen, now, limits).await?;
+                    (write, None, is_counted)
+                } else {
+                    let write = close_as_overdue(store, execution, &trigger, &seen, now, limits).await?;
+                    (write, Some(Failure::overdue(&seen)), is_counted)
+                }
             }
         };
         match write {

@@ -85,7 +85,7 @@ pub async fn apply_report<T: Table, C: Clock>(
                 let write = EndingWrite::Reported { seen: &seen, ending: &ending };
                 let result = FinalResult::reported(&ending, &seen);
                 let trigger = TriggerKnowledge::Unread;
-                let is_counted = end_later(looks, execution, &seen, &ending.completed_at).await;
+                let is_counted = end_later(&store.clock, looks, execution, &seen, &ending.completed_at).await;
                 let write = close(store, execution, &trigger, result, write, now, limits).await?;
                 if matches!(write, Write::Done) {
                     let uncounted = (!is_counted).then(|| (ending, Box::new(seen)));

@@ -138,7 +138,8 @@ impl AttemptRun<'_> {
 
     /// Takes over the trigger item's values, admits the run, makes everything ready for the call, and calls the agent.
     /// A failure to make the agent ready counts only after the admission, so a run that is skipped never fails for it.
-    /// The trigger's time limit counts from `since`. It does not interrupt the wait for `item`.
+    /// The trigger's time limit counts from `since`. It does not interrupt the wait for `item`, and is none of a detached
+    /// run's.
     ///
     /// # Errors
     /// Returns the reason why the run stopped without an outcome: a skip, the loss of the lease, a cancellation, or a
@@ -155,6 +156,7 @@ impl AttemptRun<'_> {
         let before = fire;
         let fire = self.current(fire, item?)?;
         let policy = fire.trigger.as_ref().map(|trigger| trigger.policy.clone()).unwrap_or_default();
+        let is_detached = fire.task.detached.is_some();
         let running = async {
             let admitting = Box::pin(self.admit(fire, &policy));
             let (admitted, prospect) = poll_alongside(admitting, prospect).await;
@@ -165,7 +167,8 @@ impl AttemptRun<'_> {
             self.beside.begin(&fire);
             self.call_agent(&fire, &call, prospect).await
         };
-        let Some(limit) = policy.timeout else { return running.await };
+        // A detached run has a time limit of its own, from its claim to the last report.
+        let Some(limit) = policy.timeout.filter(|_| !is_detached) else { return running.await };
         let mut running = pin!(running);
         match tokio::time::timeout_at(self.since + limit, &mut running).await {
             Ok(ran) => ran,

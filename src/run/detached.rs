@@ -108,6 +108,19 @@ impl AttemptRun<'_> {
         }
     }
 
+    /// Returns the result of an attempt whose end the row has refused. The agent of a detached run may have reported the
+    /// end before it answered the call in full. That end counts, and this one does not.
+    ///
+    /// # Errors
+    /// Returns the failure of a run that has failed by its report, and otherwise `LeaseLost`.
+    pub(super) async fn end_refused(&self, fire: &Fire) -> Result<Value, Failure> {
+        let Some(run) = self.detached.get() else { return Err(Failure::lease_lost()) };
+        match why_lost(self.owned, &run.detachment.report_key, self.context.deadline).await {
+            Ok(left) => self.told(fire, left),
+            Err(_) => Err(Failure::lease_lost()),
+        }
+    }
+
     /// Lets the lease pass to the agent, and returns the response. If the agent has reported the end meanwhile, the
     /// response is that of the end. If the table fails, the run lock stays with the agent, and a look hands the run
     /// over later.

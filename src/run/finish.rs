@@ -22,7 +22,8 @@ use crate::{
 impl AttemptRun<'_> {
     /// Writes the ending of the attempt, and returns the invocation's result. A detached run whose agent may be at work
     /// is left to the agent instead. Before the end is written, the agent's session is stopped if the agent may still
-    /// be at work. Beside the end, the input of a run that may be replayed is kept.
+    /// be at work. Beside the end, the input of a run that may be replayed is kept. A detached run that its agent's
+    /// report has ended meanwhile is told as it ended.
     ///
     /// # Errors
     /// Returns the failure of the run once it is recorded, `LeaseLost` if nothing may be written, and the table's
@@ -52,7 +53,7 @@ impl AttemptRun<'_> {
                 is_final = true;
                 ending.failure = ending.failure.map(|failure| Failure { retryable: false, ..failure });
             }
-            Err(NotHeld::Stopped(_)) => return Err(Failure::lease_lost()),
+            Err(NotHeld::Stopped(_)) => return self.end_refused(fire).await,
             Err(NotHeld::Store(error)) => return Err(state.retryable_unless_called(error.into())),
         }
         if is_final {

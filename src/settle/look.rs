@@ -17,7 +17,7 @@ use crate::{
         close::CloseLimits,
         detached::{self, DetachedError},
         look::{self, Looked},
-        looks::may_stop_session,
+        looks::{Sessions, may_stop_session},
     },
     telemetry::metrics::MetricsLine,
 };
@@ -39,7 +39,7 @@ pub(super) async fn act(app: &App, look: &Look, deadline: Deadline) -> Result<()
     );
     let state = RunState::default();
     let limits = CloseLimits { until: deadline.run_until, state: &state };
-    match look::look(&app.store, &app.settle_queue, app.lease(), look, limits).await? {
+    match look::look(&app.store, &app.settle_queue, app, app.lease(), look, limits).await? {
         Looked::Done | Looked::HandedOver => {}
         Looked::GoesOn(row) => cancel_unwanted(app, look, &row).await,
         Looked::Ended { failure, row, is_counted } => {
@@ -53,7 +53,7 @@ pub(super) async fn act(app: &App, look: &Look, deadline: Deadline) -> Result<()
             let uncounted = counts.then_some((row.status, failure.as_ref()));
             end_of(app, look, &row).emit_metrics(uncounted, &state);
             if may_stop_session(&row, &look.execution_id) {
-                stop_session(app, &row).await;
+                app.stop(&row).await;
             }
         }
     }
@@ -78,22 +78,24 @@ async fn cancel_unwanted(app: &App, look: &Look, row: &Row) {
     }
 }
 
-/// Stops the session of an agent whose run has ended, within 10 s. Nothing happens if the row names no agent or
-/// session, or the agent cannot be stopped. A failure is logged only, because an idle session ends by itself.
-async fn stop_session(app: &App, row: &Row) {
-    let (Some(agent_id), Some(session_id)) = (&row.agent_id, &row.session_id) else { return };
-    let stopping = async {
-        let agent = app.agents.find(agent_id).await?;
-        if !agent.can_be_stopped() {
-            return Ok(None);
+impl Sessions for App {
+    /// Stops the session of an agent, within 10 s. Nothing happens if the row names no agent or session, or the agent
+    /// cannot be stopped. A failure is logged only, because an idle session ends by itself.
+    async fn stop(&self, row: &Row) {
+        let (Some(agent_id), Some(session_id)) = (&row.agent_id, &row.session_id) else { return };
+        let stopping = async {
+            let agent = self.agents.find(agent_id).await?;
+            if !agent.can_be_stopped() {
+                return Ok(None);
+            }
+            let authorization = self.agents.authorize(&agent).await?;
+            Ok::<_, Failure>(agent.stop_session(session_id, &authorization).await)
+        };
+        match timeout(STOP_TIMEOUT, stopping).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(failure)) => tracing::warn!(cause = ?failure, "the agent's session is not stopped"),
+            Err(_) => tracing::warn!("the agent's session is not stopped in time"),
         }
-        let authorization = app.agents.authorize(&agent).await?;
-        Ok::<_, Failure>(agent.stop_session(session_id, &authorization).await)
-    };
-    match timeout(STOP_TIMEOUT, stopping).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(failure)) => tracing::warn!(cause = ?failure, "the agent's session is not stopped"),
-        Err(_) => tracing::warn!("the agent's session is not stopped in time"),
     }
 }
 

@@ -17,8 +17,8 @@ use crate::{
         endings::key_of,
         error::StoreError,
         execution_item::{
-            CANCEL_REQUESTED, DEADLINE, DETACHED, DETACHED_AT, EVENTS, ExecutionItem, FIRST_REPORT_SECONDS,
-            LATE_REPORT, LEASE_UNTIL, REPORT_KEY, RETRYABLE, STATUS, UsageItem,
+            ACCEPT_FINISH_REASONS, CANCEL_REQUESTED, DEADLINE, DETACHED, DETACHED_AT, EVENTS, ExecutionItem,
+            FIRST_REPORT_SECONDS, LATE_REPORT, LEASE_UNTIL, REPORT_KEY, RETRYABLE, STATUS, UsageItem,
         },
         expression::Expression,
         item::{number, text},
@@ -83,9 +83,12 @@ impl<T: Table, C: Clock> Store<T, C> {
             Some(detachment) => {
                 let mut record = ExecutionItem { ttl: Some(detachment.ttl(ttl)), ..ExecutionItem::default() };
                 record.add_detachment(detachment);
-                expression.set(record.into_attributes())
+                let accepts_none = record.accept_finish_reasons.is_none();
+                let set = expression.set(record.into_attributes());
+                // The claim may have written what the event accepts, and the stored trigger accepts nothing.
+                if accepts_none { format!("{set} {}", expression.remove(&[ACCEPT_FINISH_REASONS])) } else { set }
             }
-            None => expression.remove(&[DETACHED, REPORT_KEY, DEADLINE, FIRST_REPORT_SECONDS]),
+            None => expression.remove(&[DETACHED, REPORT_KEY, DEADLINE, FIRST_REPORT_SECONDS, ACCEPT_FINISH_REASONS]),
         };
         let key = key_of(holder.execution);
         self.write_conditionally(ConditionalWrite::Update { key, update, condition, expression }).await

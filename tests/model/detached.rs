@@ -8,6 +8,7 @@ use agent_trigger::{
     domain::{
         agent_report::{AgentReport, ReportStatus},
         detached::Detached,
+        execution::Row,
         look::Look,
         report::ReportAnswer,
         run_state::RunState,
@@ -17,7 +18,7 @@ use agent_trigger::{
         close::CloseLimits,
         detached::cancel,
         look::look,
-        looks::{LookNotSent, Looks},
+        looks::{LookNotSent, Looks, Sessions},
         report::apply_report,
     },
 };
@@ -219,6 +220,13 @@ impl Looks for SimLooks {
     }
 }
 
+impl Sessions for SimLooks {
+    /// The simulated agents have no sessions that could be stopped. It only takes its time.
+    async fn stop(&self, _: &Row) {
+        self.world.sim.sleep(self.world.sim.draw(1..=20)).await;
+    }
+}
+
 /// A look: delivered until it is dealt with.
 async fn comes_back(world: &World, look_sent: &Look, delay: i64) {
     let sim = &world.sim;
@@ -232,7 +240,7 @@ async fn comes_back(world: &World, look_sent: &Look, delay: i64) {
             let state = RunState::default();
             let limits = CloseLimits { until: clock.instant() + LIMIT, state: &state };
             let looks = SimLooks::new(&this, true);
-            let looking = look(&store, &looks, LEASE, &sent, limits);
+            let looking = look(&store, &looks, &looks, LEASE, &sent, limits);
             let looked = sender.within(Phase::Look, looking).await;
             this.sim.note(|| format!("a look ({:?}): {:?}", sent.purpose, looked.as_ref().map(std::mem::discriminant)));
             reply.deliver(&this.sim, looked.is_ok());

@@ -64,9 +64,11 @@ async fn receive(State(reports): State<Arc<Reports>>, request: Request) -> Resul
     let limits = CloseLimits { until: Instant::now() + CLOSE_LIMIT, state: &state };
     let applying = apply_report(&reports.store, &reports.looks, &token, &report, limits);
     let applied = timeout(LIMIT, applying).await.unwrap_or(Err(StoreError::OutOfTime))?;
-    if applied.uncounted.is_some() {
-        // This surface has none of the function's metrics.
-        tracing::warn!("the end of a run is not counted");
+    if let Some((ending, _)) = &applied.uncounted {
+        // The metrics are the run function's, whose name this surface does not know.
+        let (trigger, execution) = (report.trigger_id.as_str(), report.execution_id.as_str());
+        let ended = ending.status.as_str();
+        tracing::error!(triggerId = trigger, executionId = execution, ended, "the end of a run is not counted");
     }
     answer(&report, &applied)
 }

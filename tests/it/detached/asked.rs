@@ -162,3 +162,35 @@ async fn a_run_without_the_lock_is_seen_for_as_long_as_it_may_live() {
     let skipped = rows.iter().find(|row| row["status"] == "skipped").unwrap();
     assert_eq!(skipped["overlaps"], first["executionId"]);
 }
+
+/// The event accepts what the stored trigger does not. The trigger counts.
+#[tokio::test]
+async fn what_the_stored_trigger_does_not_accept_is_no_completion() {
+    let stack = stack().await;
+    stored::store(
+        &stack,
+        json!({"detached": settings(), "agentId": "agent-1", "prompt": "Count", "acceptFinishReasons": []}),
+    );
+    let function = function(&stack).await;
+    let fire = fire_with(&json!({"detached": settings(), "acceptFinishReasons": ["max_tokens"]}));
+    let row = assert_left(&stack, &function.invoke(fire).await);
+    assert_eq!(row.get("acceptFinishReasons"), None, "{row:#}");
+    let end = json!({"status": "completed", "finishReason": "max_tokens"});
+    assert_eq!(reports(&stack, &function, end).await.0, 200);
+    assert_eq!(execution(&stack)["errorType"], "AgentIncomplete");
+}
+
+/// Its own time limit counts, which begins with the claim, and no answer is late by that of the trigger.
+#[tokio::test]
+async fn the_triggers_time_limit_is_none_of_a_detached_run() {
+    let stack = stack().await;
+    stored::store(
+        &stack,
+        json!({"detached": settings(), "agentId": "agent-1", "prompt": "Count", "timeoutSeconds": 1}),
+    );
+    let pause = standins::Step::Sleep(std::time::Duration::from_millis(1500));
+    stack.agent.queue(Script::acknowledges(Some(120)).before_head(pause));
+    let function = function(&stack).await;
+    let row = assert_left(&stack, &function.invoke(fire()).await);
+    assert_eq!((row.get("ackLost"), &row["heartbeatSeconds"]), (None, &json!(120)), "{row:#}");
+}

@@ -1,6 +1,6 @@
 //! The ends of detached runs in the metrics: each is counted once, by the look that is sent before it is written.
 
-use standins::{Fault, Gate, Rule, own_event};
+use standins::{Fault, Gate, Rule, Step, own_event};
 
 use super::*;
 use crate::support::emf::{all_metrics, assert_counts};
@@ -114,7 +114,8 @@ async fn without_a_look_the_writer_of_the_end_counts_it() {
         let function = function(&stack).await;
         assert_left(&stack, &function.invoke(fire()).await);
         let timer = last_look(&stack);
-        stack.sqs.fail(&[500, 500, 500]);
+        // There is no second try: each could be one more message, and the agent waits.
+        stack.sqs.fail(&[500]);
         if by_look {
             end_lease(&stack);
             assert!(deliver(&function, &timer).await);
@@ -124,6 +125,36 @@ async fn without_a_look_the_writer_of_the_end_counts_it() {
         assert_eq!((execution(&stack)["status"].clone(), stack.sqs.sent().len()), (json!("failed"), 1));
         let counted = ends(function).await;
         assert_eq!(counted.iter().map(|object| object["DetachedFailures"].clone()).collect::<Vec<_>>(), [json!(1)]);
+    }
+}
+
+/// The report ends the run, and its look counts that. The answer says the same and ends nothing.
+#[tokio::test]
+async fn an_end_that_is_reported_and_answered_in_full_is_counted_once() {
+    for status in ["completed", "failed"] {
+        let stack = stack().await;
+        let gate = Gate::new();
+        let answer = Script::ok("application/json", [Step::text(r#"{"answer":"done"}"#)]);
+        stack.agent.queue(answer.before_head(Step::Gate(gate.clone())));
+        let (function, beside) = (function(&stack).await, stack.function(&[REPORT_URL]).await);
+        let reporting = async {
+            gate.reached().await;
+            assert_eq!(reports(&stack, &function, json!({"status": status})).await.0, 200);
+            gate.release();
+        };
+        let (outcome, ()) = tokio::join!(beside.invoke(fire()), reporting);
+        let row = execution(&stack);
+        assert_eq!(
+            (outcome.is_success(), row["status"].as_str()),
+            (status == "completed", Some(status)),
+            "{outcome:?}"
+        );
+        deliver_ends(&stack, &function).await;
+        let mut counted = all_metrics(function).await;
+        counted.extend(all_metrics(beside).await);
+        let executions: u64 = counted.iter().filter_map(|object| object["Executions"].as_u64()).sum();
+        assert_eq!(executions, 1, "{counted:#?}");
+        stack.assert_clean();
     }
 }
 

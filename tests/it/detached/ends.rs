@@ -1,7 +1,7 @@
 //! The ends of detached runs: by a report, by silence, by a cancellation.
 
 use serde_json::{Value, json};
-use standins::{Gate, Outcome, Step, own_event};
+use standins::{Fault, Gate, Outcome, Rule, Step, own_event};
 
 use super::*;
 use crate::support::one_fire::{TRIGGER, assert_error};
@@ -220,6 +220,48 @@ async fn a_cancelled_run_ends_with_the_agents_report_or_after_a_minute() {
             (&json!("cancelled"), &json!(true))
         );
     }
+}
+
+/// The end frees the run lock. The agent must not be at work beside the next run, so its session is stopped before that.
+#[tokio::test]
+async fn a_look_stops_the_session_before_it_ends_the_run() {
+    for is_cancelled in [false, true] {
+        let stack = stack().await;
+        let url = format!("{}/runtimes/arn:aws:bedrock-agentcore:us-west-2:123456789012:runtime/a", stack.agent.url());
+        let function = stack.function(&[REPORT_URL, support::lease(1), ("AGENT_API_URL", &url)]).await;
+        let row = assert_left(&stack, &function.invoke(fire()).await);
+        if is_cancelled {
+            let detail = json!({"triggerId": TRIGGER, "executionId": row["executionId"]});
+            assert!(function.invoke(Invocation::event(&own_event("Cancel Execution", detail))).await.is_success());
+        } else {
+            end_lease(&stack);
+        }
+        let look = last_look(&stack);
+        assert_eq!(stack.agent.stops().len(), 0, "the agent may clean up first");
+        let refused = stack.dynamodb.inject(Rule::new("UpdateItem", Fault::ServerError));
+        function.invoke(look.delivery()).await;
+        assert_eq!((execution(&stack)["status"].as_str(), stack.agent.stops().len()), (Some("running"), 1));
+        refused.remove();
+        // An end is written although the session cannot be stopped.
+        stack.agent.on_stop(Script::new(500));
+        assert!(deliver(&function, &look).await);
+        let ended = if is_cancelled { "cancelled" } else { "failed" };
+        assert_eq!((execution(&stack)["status"].as_str(), stack.agent.stops().len()), (Some(ended), 2));
+    }
+}
+
+#[tokio::test]
+async fn an_own_session_alone_is_stopped() {
+    let stack = stack().await;
+    let url = format!("{}/runtimes/arn:aws:bedrock-agentcore:us-west-2:123456789012:runtime/a", stack.agent.url());
+    let function = stack.function(&[REPORT_URL, support::lease(1), ("AGENT_API_URL", &url)]).await;
+    let session = "a-conversation-of-somebody-that-goes-on";
+    let fire = fire_with(&json!({"detached": settings(), "sessionId": session}));
+    assert_left(&stack, &function.invoke(fire).await);
+    end_lease(&stack);
+    assert!(deliver(&function, &last_look(&stack)).await);
+    assert!(deliver(&function, &last_look(&stack)).await);
+    assert_eq!((execution(&stack)["status"].as_str(), stack.agent.stops().len()), (Some("failed"), 0));
 }
 
 #[tokio::test]
