@@ -321,9 +321,8 @@ impl Reading {
     }
 
     /// Takes a frame that is not the recognised protocol's by the generic rules. Returns their verdict, or `None` if
-    /// nothing is decided. A frame without data is ignored. An SSE frame that is a dictionary as Python prints it is
-    /// read as the JSON that it means. A line of NDJSON that is no object, or that the rules do not understand, is
-    /// passed over.
+    /// nothing is decided. A frame without data is ignored. In SSE a dictionary as Python prints it is read as the JSON
+    /// that it means. A line of NDJSON that is no object, or that the rules do not understand, is passed over.
     fn read_foreign(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
         if !frame.has_data {
             return None;
@@ -420,11 +419,9 @@ impl Reading {
     }
 
     /// Decides an answer that ended in order without a terminal event, by the rules of its protocol or by the generic
-    /// rules. By the generic rules such an end is a success, unless the last word said otherwise.
-    ///
-    /// If only the `start` of a Vercel stream came, and the generic rules understood an answer in other frames, the
-    /// generic rules decide: any agent may send a `start`. This holds only if the reader merely misses the terminal
-    /// event.
+    /// rules. By the generic rules such an end is a success, unless the last word said otherwise. They also decide if
+    /// only the `start` of a Vercel stream came, whose reader merely misses the terminal event, and they understood an
+    /// answer in other frames: any agent may send a `start`.
     pub(super) fn end(&mut self) -> Verdict {
         let Some(reader) = &mut self.reader else { return self.generic.end(&self.transcript) };
         let verdict = reader.end(&mut self.transcript);
