@@ -222,10 +222,11 @@ async fn a_failed_run_tells_what_ran_too() {
 #[tokio::test]
 async fn policy_values_that_are_not_known_fail_and_say_what_is_allowed() {
     let whole = "must be a whole number";
+    let overlap = "$.overlap: must be \"allow\", \"skip\", \"cancelOther\" or {\"max\": n}";
     for (attributes, expected) in [
-        (json!({"overlap": "queue"}), "$.overlap: must be \"allow\", \"skip\" or \"cancelOther\"".to_owned()),
-        (json!({"overlap": true}), "$.overlap: must be a string, not a boolean".to_owned()),
-        (json!({"overlap": ""}), "$.overlap: must be \"allow\", \"skip\" or \"cancelOther\"".to_owned()),
+        (json!({"overlap": "queue"}), overlap.to_owned()),
+        (json!({"overlap": true}), overlap.to_owned()),
+        (json!({"overlap": ""}), overlap.to_owned()),
         (json!({"timeoutSeconds": 86_401}), "$.timeoutSeconds: must be from 1 to 86400".to_owned()),
         (json!({"timeoutSeconds": 0}), "$.timeoutSeconds: must be from 1 to 86400".to_owned()),
         (json!({"timeoutSeconds": 1.5}), format!("$.timeoutSeconds: {whole}")),
@@ -238,9 +239,7 @@ async fn policy_values_that_are_not_known_fail_and_say_what_is_allowed() {
         (json!({"enabled": "no"}), "$.enabled: must be true or false, not a string".to_owned()),
         (
             json!({"overlap": "queue", "maxRunsPerDay": -5, "prompt": ""}),
-            format!(
-                "$.overlap: must be \"allow\", \"skip\" or \"cancelOther\"; $.maxRunsPerDay: {whole}; $.prompt: must not be empty"
-            ),
+            format!("{overlap}; $.maxRunsPerDay: {whole}; $.prompt: must not be empty"),
         ),
     ] {
         let stack = stack().await;
