@@ -1,7 +1,11 @@
 //! What is promised about the executions of one trigger that may not run twice at once, or of which only so many may,
 //! checked like the promises of each of them.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use agent_trigger::domain::run_lock::{RunLock, Slot};
 
@@ -18,6 +22,8 @@ use crate::{
 struct State {
     /// The slots of the run lock. Each is the turn of its owner.
     turns: BTreeMap<Slot, RunLock>,
+    /// The turns before them, each with the time at which another attempt took its slot.
+    earlier: Vec<(Slot, RunLock, i64)>,
     /// When attempts took their slots last.
     taken: BTreeMap<String, i64>,
     /// The attempts that gave their turn up.
@@ -78,7 +84,8 @@ impl Alone {
         if let Some(old) = old.filter(|old| kind == Kind::KeepLock && old.until == Some(0)) {
             self.broken.breaks(Promise::ReleasedStaysReleased, format!("{:?} holds the run lock again", old.owner));
         }
-        state.turns.insert(slot, new.clone());
+        let earlier = state.turns.insert(slot, new.clone()).filter(|earlier| earlier.owner != new.owner);
+        state.earlier.extend(earlier.map(|earlier| (slot, earlier, now)));
     }
 
     /// `by` has asked for the end of `execution`, and it was noted.
@@ -194,22 +201,27 @@ impl Alone {
         *self.state.borrow_mut().counts.entry("turn: skipped, no slot was free".to_owned()).or_default() += 1;
         let state = self.state.borrow();
         let longest = millis(LEASE.0 + 2 * LEASE.skew());
-        let (mut living, mut undead) = (0, 0);
-        for turn in state.turns.values().filter(|turn| turn.owner.as_deref() != Some(owner)) {
+        // Between the look and its end as skipped the process may have been frozen, and the slots have changed hands.
+        let since = state.earlier.iter().filter(|(_, _, until)| *until >= asked_at).map(|(slot, turn, _)| (slot, turn));
+        let (mut living, mut awake) = (BTreeSet::new(), BTreeSet::new());
+        for (slot, turn) in state.turns.iter().chain(since).filter(|(_, turn)| turn.owner.as_deref() != Some(owner)) {
             let (Some(other), Some(id)) = (turn.owner.as_deref(), turn.execution_id.as_deref()) else { continue };
             let fire = &self.fires[number(id)];
             if fire.was_left(other).is_some_and(|left_at| left_at < asked_at) {
                 continue;
             }
-            living += 1;
-            let is_awake = fire.last_awake(sim, other).is_some_and(|at| asked_at - at <= longest);
-            undead += u32::from(!is_awake && !fire.is_detached());
+            living.insert(slot);
+            if fire.is_detached() || fire.last_awake(sim, other).is_some_and(|at| asked_at - at <= longest) {
+                awake.insert(slot);
+            }
         }
+        let (living, awake) = (u32::try_from(living.len()).unwrap_or(0), u32::try_from(awake.len()).unwrap_or(0));
         if living < limit {
             let detail = format!("{} was skipped for {limit} of which {living} had not ended", name(execution));
             self.broken.breaks(Promise::SkippedForTheLiving, detail);
-        } else if living - undead < limit {
-            let detail = format!("{} was skipped for {limit} of which {undead} had long died", name(execution));
+        } else if awake < limit {
+            let dead = living - awake;
+            let detail = format!("{} was skipped for {limit} of which {dead} had long died", name(execution));
             self.broken.breaks(Promise::NoTurnOfTheDead, detail);
         }
     }

@@ -258,10 +258,12 @@ impl Rules {
                 }
                 if let Some(item) = item {
                     if rule == Rule::OwnFailure && kind == Kind::Finish {
-                        match request.value("errorType") {
-                            Some(error_type) => item.insert("errorType".to_owned(), error_type.clone()),
-                            None => item.remove("errorType"),
-                        };
+                        for name in ["completedAt", "errorType"] {
+                            match request.value(name) {
+                                Some(value) => item.insert(name.to_owned(), value.clone()),
+                                None => item.remove(name),
+                            };
+                        }
                     }
                     if rule == Rule::NewerStays
                         && kind == Kind::TakeLock
