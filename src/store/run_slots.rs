@@ -53,7 +53,8 @@ fn first_id(execution_id: &str, now: i64, look_back: LookBack) -> String {
     format!("{}-{}", &hex[..8], &hex[8..12])
 }
 
-/// The most rows of holders that are read at a time.
+/// The most rows of holders that are read at a time. The model check polls without a waker, and `try_join_all` needs one
+/// for more than 30.
 const MOST_IN_FLIGHT: usize = 10;
 
 /// A record that says that its execution is alive.
