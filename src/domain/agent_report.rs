@@ -74,7 +74,8 @@ impl AgentReport {
         }
     }
 
-    /// Reads the members of a report, whose own path is `path`.
+    /// Reads the members of a report, whose own path is `path`. Only the ids and the status must be usable. An unusable
+    /// `usage` and a `finishReason` that is unknown or no text count as absent, and so does an empty output.
     ///
     /// # Errors
     /// As [`AgentReport::read`].
@@ -108,7 +109,9 @@ impl AgentReport {
     }
 }
 
-/// Reads the text of a report.
+/// Reads the text of a report. If it cannot be read as a whole but is an object, each member is read for itself: one
+/// that cannot be read is the text that stands there. Words that Python writes for what is no number are read as null
+/// then.
 ///
 /// # Errors
 /// Returns an error if it is not JSON in spite of all leniency.
@@ -145,7 +148,7 @@ fn without_non_numbers(text: &str) -> String {
     written
 }
 
-/// Returns a text as it is, and any other value as its JSON text.
+/// Returns a text as it is, and any other value as its JSON text. Returns `None` if there is none.
 fn text_of(value: Option<&Value>) -> Option<String> {
     match value? {
         Value::String(text) => Some(crate::json::surrogate::shown(text).into_owned()),

@@ -1,5 +1,5 @@
-//! Reports of detached runs: the decision that an agent's report and the stored row lead to (docs/long-runs.md). An agent
-//! proves by its token that it may report: the row holds the token's hash.
+//! Reports of detached runs: the decision that an agent's report and the stored row lead to (docs/long-runs.md). An
+//! agent proves by its token that it may report: the row holds the token's hash.
 
 use std::fmt::Write as _;
 
@@ -58,9 +58,12 @@ pub enum ReportDecision {
     Late(bool),
 }
 
-/// Decides what a report does to the stored row, at `now`. The decision holds for this row only: the caller writes on
-/// the condition that it is unchanged in what matters, and decides again if it is not. An end is accepted for as long as
-/// the row is running: that the time is over is written by others, and until then the agent's word is the truth.
+/// Decides what a report does to the stored row, at `now`. It is `Unknown` if there is no row, the row's ttl has
+/// passed, or the token is not the row's. Once the run has ended, a heartbeat is `Late`, and so is another end than the
+/// stored one. The failure of a run that was cancelled is the `Same`. The decision holds for this row only: the caller
+/// writes on the condition that it is unchanged in what matters, and decides again if it is not. An end is accepted for
+/// as long as the row is running: that the time is over is written by others, and until then the agent's word is the
+/// truth.
 pub fn decide_report(row: Option<&Row>, token: &str, report: &AgentReport, now: i64) -> ReportDecision {
     let row = row.filter(|row| !row.is_expired(now));
     let Some((row, key)) = row.and_then(|row| Some((row, row.report_key.as_deref()?))) else {
@@ -89,7 +92,9 @@ pub fn decide_report(row: Option<&Row>, token: &str, report: &AgentReport, now: 
     }
 }
 
-/// Decides about a heartbeat of a running row. Once the deadline is over, no heartbeat extends a lease any more.
+/// Decides about a heartbeat of a running row. Once the deadline is over, no heartbeat extends a lease any more: it is
+/// `Late`. A row without a deadline counts as one whose deadline is now. A heartbeat within a second after the last is
+/// only `Heard`, unless it extends the lease by more than a second.
 fn note(row: &Row, now: i64) -> ReportDecision {
     let deadline = row.deadline.unwrap_or(now);
     if now > deadline {
