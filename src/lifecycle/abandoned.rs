@@ -80,12 +80,12 @@ impl From<CloseError> for Failure {
 }
 
 /// Ends an execution if nobody works on it, as [`decide_close`] says for its row, and decides again if the row has
-/// changed meanwhile. `row` is the row as it was read. If there is none, `unstarted` is written. Without `unstarted`
-/// nothing is written then, and the action is `Nothing`. Returns the action that was taken, with the row that decided
-/// it.
+/// changed meanwhile. `row` is the row as it was read. If there is none, or its ttl has passed, `unstarted` is written.
+/// Without `unstarted` nothing is written then, and the action is `Nothing`. Returns the action that was taken, with
+/// the row that decided it.
 ///
-/// An attempt that may be alive is not waited for. A hand-over to the agent of a detached run is left to the caller,
-/// because it needs the timer. If the user of `fire` is unknown, the row's user counts.
+/// An attempt that may be alive is not waited for: the action is `Alive`. A hand-over to the agent of a detached run is
+/// left to the caller, because it needs the timer. If the user of `fire` is unknown, the row's user counts.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not answer, the row keeps changing, or it is another user's.

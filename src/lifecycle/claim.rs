@@ -184,11 +184,13 @@ fn continue_from(attempt: &mut Attempt, number: u32, row: &Row, now: i64, (start
 
 /// Claims the execution until the run's time is up, and takes the claim back after a failure of the table. One of the
 /// SDK's tries may have been applied all the same. If the execution were left `running`, it would look like a run that
-/// died. Taking it back is tried once, until the time of the last write. No claim is begun once the run's time is up: a
-/// process that was frozen until then may be forgotten, and nobody would settle what it claims.
+/// died. Taking it back is tried once, until the time of the last write, and is counted as the execution's end if the
+/// failure is final. No claim is begun once the run's time is up: a process that was frozen until then may be
+/// forgotten, and nobody would settle what it claims.
 ///
 /// # Errors
-/// Returns the errors of the claim. A failure of the table is retryable unless this was the last attempt.
+/// Returns the errors of the claim, and a retryable failure if none was begun. A failure of the table is retryable
+/// unless this was the last attempt. The claim may be in the table all the same.
 pub async fn claim_or_give_up<T: Table, C: Clock>(
     store: &Store<T, C>,
     fire: &Fire,

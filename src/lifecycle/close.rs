@@ -125,9 +125,9 @@ pub(crate) fn execution_of<'a>(fire: &'a Fire, execution_id: &'a str) -> Executi
 
 /// Writes the end of an execution, and in the same transaction the change that `result` makes to its trigger, and the
 /// release of the run lock that a detached run holds. `trigger` is the caller's knowledge of the trigger item. The item
-/// is read here if the result needs it and nobody has read it. If the trigger's part cannot be written in the time that
-/// [`CloseLimits`] gives it, the end is written alone. The end itself has no time limit here. If its condition does not
-/// hold, nothing is written, and the row is returned.
+/// is read here if the result needs it, nobody has read it and the user is known. If the trigger's part cannot be
+/// written in the time that [`CloseLimits`] gives it, the end is written alone, and what is left out is counted. The
+/// end itself has no time limit here. If its condition does not hold, nothing is written, and the row is returned.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not take the end, which may have been written all the same.
@@ -181,11 +181,14 @@ struct Closing<'a, T, C, E> {
 
 impl<T: Table, C: Clock, E: Fn(bool) -> ConditionalWrite> Closing<'_, T, C, E> {
     /// Writes the end together with its parts. Failures of DynamoDB are tried again until the future is dropped: the
-    /// end may have been written by then. Returns the result, and the number of parts that can never be written with
-    /// the cause of the first, if there are such.
+    /// end may have been written by then. An end without parts is written once. Returns the result, and the number of
+    /// parts that can never be written with the cause of the first, if there are such. A run lock that another
+    /// execution has by now is left out without being counted. An end whose condition does not hold is a `Refused`, and
+    /// nothing is written then.
     ///
     /// # Errors
-    /// Returns an error if the request itself is at fault, or if the trigger changes more than [`MAX_REFUSALS`] times.
+    /// Returns an error if the request itself is at fault, if the trigger changes more than [`MAX_REFUSALS`] times, or
+    /// if an end without parts fails.
     async fn with_trigger(
         &self,
         mut known: TriggerKnowledge,

@@ -66,8 +66,9 @@ pub(super) async fn look_later(
 }
 
 /// Lets the lease of a detached run whose attempt died pass to its agent, which may be at work. The agent is never
-/// called again, and gets `firstReportSeconds` for its first report. Returns the row that refused this if it has
-/// changed in what matters: the caller then acts on that row.
+/// called again, and gets `firstReportSeconds` for its first report. The look at the end of that lease is sent first.
+/// Returns `None` once the lease has passed. Returns the row if the run is no such one, or not any more, or if its end
+/// was requested: the caller then acts on that row.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not answer, no look could be sent, or the row keeps changing.
@@ -103,11 +104,11 @@ pub async fn hand_over_dead<T: Table, C: Clock>(
 
 /// Makes the row, the run lock and the timer ready for a call after which the attempt may die. `claimed` is what the
 /// claim has written, `run` what the run is by now, with the delay of its first look. Without `run` the run is no
-/// detached one.
+/// detached one, and only what the claim wrote is removed.
 ///
 /// # Errors
-/// Returns the loss of the lease, and a retryable failure if the table does not answer or no look could be sent: there
-/// is no call without a timer.
+/// Returns the loss of the lease or of the run lock, and a retryable failure if the table does not answer or no look
+/// could be sent: there is no call without a timer.
 pub async fn arm<T: Table, C: Clock>(
     held: &OwnedExecution<'_, T, C>,
     looks: &impl Looks,
@@ -148,12 +149,13 @@ pub enum Left {
     Lost,
 }
 
-/// Lets the lease of an attempt pass to its agent, and repeats this until the time of the last write. `facts` returns
-/// what is written at a time. A hand-over whose answer was lost, and one that another invocation made because it took
-/// this attempt for dead, count like this one.
+/// Lets the lease of an attempt pass to its agent, and repeats this until the time of the last write. The run lock, if
+/// the attempt has one, is the agent's then. `facts` returns what is written at a time. A hand-over whose answer was
+/// lost, and one that another invocation made because it took this attempt for dead, count like this one.
 ///
 /// # Errors
-/// Returns the table's failure. Then a look, or Lambda's retry, hands the run over without its acknowledgement.
+/// Returns the table's failure. Then a look, or Lambda's retry, hands the run over without its acknowledgement. The
+/// attempt still has the run lock.
 pub async fn leave_to_agent<T: Table, C: Clock>(
     held: &OwnedExecution<'_, T, C>,
     report_key: &str,
@@ -181,7 +183,8 @@ pub async fn leave_to_agent<T: Table, C: Clock>(
     }
 }
 
-/// Finds out why an attempt has lost its lease: its agent may have reported the end before the hand-over.
+/// Finds out why an attempt has lost its lease: its agent may have reported the end before the hand-over. If the agent
+/// has the lease, the run lock is left to it.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not answer.
@@ -197,7 +200,7 @@ pub async fn why_lost<T: Table, C: Clock>(
 
 /// Returns what a row that refused the attempt says about its detached run. The row of another report key, and none, is
 /// `Lost`. One that is not running has `Ended`. One that was handed over is the agent's, `ToAgent`: the run lock is
-/// then left to it. One that names this attempt as owner is its `Own`.
+/// then left to it. One that names this attempt as owner is its `Own`. Any other running row is `Lost`.
 fn left_as<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, report_key: &str, row: Option<Row>) -> Left {
     match row.filter(|row| row.report_key.as_deref() == Some(report_key)) {
         Some(row) if row.status != Status::Running => Left::Ended(Box::new(row)),
@@ -210,11 +213,12 @@ fn left_as<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, report_key: &str
     }
 }
 
-/// Hands the run of a dead attempt to its agent once. Returns the row if it has ended, or is the agent's, by now.
+/// Hands the run of a dead attempt to its agent, as [`hand_over_dead`] does. Returns `None` once the lease has passed,
+/// or the row if the run has ended, or is the agent's, by now.
 ///
 /// # Errors
-/// Returns the errors of [`hand_over_dead`], and [`StoreError::Contended`] if the attempt lives or failed retryably:
-/// the next delivery decides.
+/// Returns the errors of [`hand_over_dead`], and [`StoreError::Contended`] for any other row: the attempt lives or
+/// failed retryably, or the run's end was requested. The next delivery decides.
 pub async fn hand_over_once<T: Table, C: Clock>(
     store: &Store<T, C>,
     looks: &impl Looks,
@@ -264,8 +268,8 @@ pub async fn after_close<T: Table, C: Clock>(
 }
 
 /// Asks for the end of an execution that is running or may be retried. The agent of a detached run hears of it with its
-/// next report, and gets a minute to clean up: then a look ends the run. Returns the row as it is now, or the row that
-/// is none of these.
+/// next report, and gets a minute to clean up: then a look ends the run. Returns the row as it is now, the row that is
+/// none of these as it stands, and `None` if there is no row.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not answer, or the look could not be sent. The end was then asked for all the
@@ -281,7 +285,8 @@ pub async fn cancel<T: Table, C: Clock>(
     Ok(Some(row))
 }
 
-/// Sends the look that ends a detached run a minute after its end was asked for. `row` is its row after that.
+/// Sends the look that ends a detached run a minute after its end was asked for. `row` is its row after that. Nothing
+/// is sent if the run is no detached one, has ended, or its end was not asked for.
 ///
 /// # Errors
 /// Returns an error if it is unknown whether the look was sent.

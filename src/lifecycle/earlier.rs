@@ -32,7 +32,6 @@ impl Looker<'_> {
     /// Returns true if another attempt of this request is at work on the execution of `row`: it is running, its lease
     /// lasts at `now`, and the lease is not its agent's. Nobody waits for the agent of a detached run.
     fn must_wait_for(&self, row: &Row, now: i64) -> bool {
-        // Nobody waits for the agent of a detached run.
         row.status == Status::Running
             && row.detached_at.is_none()
             && self.lease.is_alive(row.lease_until, now)
@@ -92,7 +91,7 @@ impl Looker<'_> {
     }
 }
 
-/// Waits for `wait`, then reads the row. If the read fails, it waits and reads again.
+/// Waits for `wait`, then reads the row, if there is one. If the read fails, it waits and reads again.
 ///
 /// # Errors
 /// Returns an error if the run's time does not last for another wait and read.

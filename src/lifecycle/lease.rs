@@ -181,8 +181,9 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
     }
 
     /// Extends the lease, and the run lock if it was taken, by one heartbeat that also writes the news. The lease
-    /// counts from the time before the request. If the run lock is taken while the request is on its way, the known end
-    /// of the lease stays, because this renewal did not extend the lock.
+    /// counts from the time before the request. If another attempt owns the execution, this is noted in the facts. If
+    /// the run lock is taken while the request is on its way, the known end of the lease stays, because this renewal
+    /// did not extend the lock.
     ///
     /// # Errors
     /// Returns an error if another attempt owns the execution or the run lock, the execution's end was requested, or
@@ -275,7 +276,11 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
 
     /// Writes the attempt's end until it is taken, the row refuses it, or the time of the last write does not last for
     /// another try. If the row that refuses it holds this very end, it was written before, and only the answer was
-    /// lost. The write is repeated whatever the error is.
+    /// lost. If this attempt still owns the running row, the run was left to its agent: the failure is made final, and
+    /// written once more. The write is repeated whatever the error is.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Self::finish`], with its result.
     async fn write(&self, ending: &Ending, deadline: Deadline) -> Result<bool, NotHeld> {
         let mut waits = backoff::endless();
         let mut final_ending = None;

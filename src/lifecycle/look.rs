@@ -90,7 +90,7 @@ pub fn decide_look(row: Option<&Row>, look: &Look, now: i64, lease: Lease) -> Lo
 /// The result of a look.
 #[derive(Debug, Clone)]
 pub enum Looked {
-    /// Nothing was to be done.
+    /// Nothing was to be done, or the look failed and was sent again.
     Done,
     /// The run goes on, and a further look was sent. Holds the row.
     GoesOn(Box<Row>),
@@ -115,8 +115,9 @@ pub enum Looked {
 }
 
 /// Looks at a detached run: drops the look if the run has ended, sends the next one if the lease is alive, and ends the
-/// run if it is over, once the agent's session is stopped. A look that fails comes again after a minute, at most [`MOST_TRIES`] times in a row: the queue
-/// itself would bring it only after its visibility timeout, of 90 minutes or more.
+/// run if it is over, once the agent's session is stopped. A look that fails comes again after a minute, at most
+/// [`MOST_TRIES`] times in a row: the queue itself would bring it only after its visibility timeout, of 90 minutes or
+/// more. Such a look is `Done` here.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not answer, the next look could not be sent, or the row keeps changing, and the
@@ -142,8 +143,8 @@ pub async fn look<T: Table, C: Clock>(
 }
 
 /// Looks once: does what [`decide_look`] decides, and decides again if the row has changed meanwhile. Before it ends a
-/// run, it stops the agent's session if that is the run's own, and sends the look that counts the end and stops the
-/// session once more a minute later: the first stop may have failed.
+/// run, it stops the agent's session if that is the run's own, and then sends the look that counts the end and stops
+/// the session once more a minute later: the first stop may have failed.
 ///
 /// # Errors
 /// Returns the errors of [`look`], for this one try.

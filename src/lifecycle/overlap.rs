@@ -24,9 +24,10 @@ use crate::{
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Checks two things before the execution starts: no more executions are alive than the policy lets run at once, and
-/// the limits of the day are not reached. With `cancelOther`, the other execution is cancelled and waited for, without
-/// end: the caller limits the time. A run lock that was taken is not released here, even after an error: the caller
-/// does this at the end of the run.
+/// the limits of the day are not reached. With such a limit the start is counted, once for an execution. It is taken
+/// back if an execution that would cancel another is skipped after all. With `cancelOther`, the other execution is
+/// cancelled and waited for, without end: the caller limits the time. A run lock that was taken is not released here,
+/// even after an error: the caller does this at the end of the run.
 ///
 /// # Errors
 /// Returns a skip, the loss of the execution to another attempt of its own, or a failure of DynamoDB.
@@ -62,7 +63,7 @@ pub async fn admit<T: Table, C: Clock>(
 
 /// Makes sure that there is room for the execution beside others of the trigger, as `overlap` says. Takes a slot of the
 /// run lock for it. Waits without end for an execution whose end it has requested: the caller limits the time. Without
-/// a limit nothing is done.
+/// a limit nothing is done. Each other execution that is met is counted once in the facts.
 ///
 /// # Errors
 /// Returns a skip if another execution comes first, the loss of the execution to another attempt of its own, or a
@@ -111,10 +112,10 @@ async fn enter<T: Table, C: Clock>(
 }
 
 /// Takes one of `slots` slots of the run lock, unless this attempt has one, and looks for other executions that leave
-/// no room. Returns the one that stands in the way: the holder of a slot, or one that was admitted before the trigger's
-/// policy wanted a lock. In the second case the slot stays taken. `has_waited` is true if this attempt has requested
-/// the end of another execution. Then a newer execution that has taken the lock stands in the way even if it has ended,
-/// because it has replaced this one.
+/// no room. Returns `None` if there is room, or the one that stands in the way: the holder of a slot, or one that was
+/// admitted before the trigger's policy wanted a lock. In the second case the slot stays taken. `has_waited` is true if
+/// this attempt has requested the end of another execution. Then a newer execution that has taken the lock stands in
+/// the way even if it has ended, because it has replaced this one.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not answer, or the slots keep changing.
