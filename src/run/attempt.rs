@@ -77,8 +77,8 @@ impl Beside {
 
 impl AttemptRun<'_> {
     /// Runs the agent for `fire` until its verdict, or until the deadline, a cancellation, SIGTERM or the loss of the
-    /// lease ends the run. Dropping the work ends the call. A panic is a failure that may be retried unless the agent
-    /// was called.
+    /// lease ends the run. If the process is to end already, nothing is begun. Dropping the work ends the call. A panic
+    /// is a failure that may be retried unless the agent was called.
     ///
     /// Once the answer is decided, none of these ends the run. They only end the wait for usage. If the lease is really
     /// lost, the table refuses the outcome.
@@ -138,8 +138,8 @@ impl AttemptRun<'_> {
 
     /// Takes over the trigger item's values, admits the run, makes everything ready for the call, and calls the agent.
     /// A failure to make the agent ready counts only after the admission, so a run that is skipped never fails for it.
-    /// The trigger's time limit counts from `since`. It does not interrupt the wait for `item`, and is none of a detached
-    /// run's.
+    /// The trigger's time limit counts from `since`. It does not interrupt the wait for `item`, and is none of a
+    /// detached run's.
     ///
     /// # Errors
     /// Returns the reason why the run stopped without an outcome: a skip, the loss of the lease, a cancellation, or a
@@ -367,7 +367,7 @@ impl AttemptRun<'_> {
     }
 
     /// Awaits `run`, and beside it makes the writes that the run does not need. Once the run's end is recorded, they
-    /// get 2 s more if they have begun, and are dropped then.
+    /// get 2 s more if they have begun, and are dropped then. Otherwise they are dropped at once.
     pub(super) async fn with_writes_beside<T>(&self, run: impl Future<Output = T>) -> T {
         let mut run = pin!(run);
         let mut writing = pin!(catch_panic(self.touch_trigger()));

@@ -195,7 +195,8 @@ async fn stored_trigger(store: &Store, fire: &Fire) -> Result<Option<TriggerItem
     Ok(TriggerItem::read(item).ok())
 }
 
-/// Returns the response for an execution that this attempt does not own, and counts it:
+/// Returns the response for an execution that this attempt does not own. It is counted, unless it was to be handed
+/// over:
 ///
 /// - A duplicate has the response of its row, or its failure.
 /// - A detached run that its agent works on has the response of such a run. One whose attempt died is handed over to

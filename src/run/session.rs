@@ -77,9 +77,10 @@ fn time_to_stop(lease: Lease, lease_until: i64, now: i64, is_rerun: bool, is_tak
 
 impl AttemptRun<'_> {
     /// Asks AgentCore to stop the session of a run whose agent may still be at work. It is one try of at most 2 s, or
-    /// 0.5 s after SIGTERM. A session that the event or the trigger names may be somebody's conversation. It is stopped
-    /// only if somebody cancels the run. Returns `None` if nothing was asked, which is also so if no token came in
-    /// time, and an unconfirmed result if the stop had no answer in time.
+    /// 0.5 s after SIGTERM, and takes at most half of the time until the last write. A session that the event or the
+    /// trigger names may be somebody's conversation. It is stopped only if somebody cancels the run. Returns `None` if
+    /// nothing was asked, which is also so if no token came in time, and an unconfirmed result if the stop had no
+    /// answer in time.
     pub(super) async fn stop_session(&self, ended: &Result<Outcome, RunStop>) -> Option<StopOutcome> {
         let reason = at_work(ended)?;
         let (ran, is_called, is_taken_over) = {
