@@ -303,11 +303,11 @@ impl Router<'_> {
     }
 
     /// Decides anew about the only trigger that is due, from a consistent read of its item. The index's copy may be
-    /// from before a change, and the item is not read again before it runs in this invocation. A trigger that is gone
-    /// by now is skipped as deleted. It is one trigger, so its filters may take as many steps as if the event had no
-    /// other: those of the others must not make a trigger fail that they did not make fail before. If several triggers
-    /// are due, or there is a failure, nothing is decided anew: then each trigger is read by the invocation that it is
-    /// handed to.
+    /// from before a change, and the item is not read again before it runs in this invocation. An unchanged item
+    /// changes nothing. A trigger that is gone by now is skipped as deleted, and one without its subscription is
+    /// filtered out. It is one trigger, so its filters may take as many steps as if the event had no other: those of
+    /// the others must not make a trigger fail that they did not make fail before. If several triggers are due, or
+    /// there is a failure, nothing is decided anew: then each trigger is read by the invocation that it is handed to.
     ///
     /// # Errors
     /// Returns an error if the table does not answer.

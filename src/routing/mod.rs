@@ -1,5 +1,6 @@
 //! The routing of one bus event. `decide` decides which triggers the event is meant for. This file acts on the
-//! decision: the event becomes the fire of one trigger, or it is handed on to an invocation for each trigger.
+//! decision: the event becomes the fire of one trigger, or it is handed on to an invocation for each trigger. A command
+//! to end executions is carried out here.
 
 mod counts;
 mod decide;
@@ -146,7 +147,7 @@ async fn cancel_caller(context: &InvocationContext<'_>, caller: &str) -> Result<
     Ok(json!({"statusCode": 200, "body": body.to_string()}))
 }
 
-/// Ends what an earlier attempt left of a refused fire, and returns the response for it.
+/// Ends what an earlier attempt left of a refused fire, and returns the response for it, if that is no failure.
 ///
 /// # Errors
 /// Returns `failure` if there is no record, and otherwise the failure of the record, or the table's.
@@ -171,7 +172,8 @@ impl Router<'_> {
     /// # Errors
     /// Returns the table's failure if the only due trigger cannot be read again, or if it cannot be remembered that the
     /// event is handed on. Then nothing was. Returns `DispatchFailed`, which is retryable, if the event was not handed
-    /// on for every trigger. Otherwise returns a failure of a subscription, preferably a retryable one.
+    /// on for every trigger. Otherwise returns a failure of a subscription, or of the trigger that ran in place before,
+    /// preferably a retryable one.
     async fn serve(&self, subscribers: Subscribers) -> Result<Route, Failure> {
         let mut subscribers = self.decide_only_one_anew(subscribers).await?;
         subscribers.refuse_shared_ids();
@@ -301,6 +303,9 @@ impl Router<'_> {
 
     /// Ends what an earlier attempt left of an event that its only trigger refuses by now, and returns the response for
     /// it. If there is no record, returns the summary.
+    ///
+    /// # Errors
+    /// Returns the failure of the record, or the table's.
     async fn not_due(&self, fire: &Fire, counts: RoutingCounts) -> Result<Value, Failure> {
         let left = self.unrun(fire).look(Detour::NothingDue).await?;
         Ok(left.unwrap_or_else(|| self.summary(counts)))

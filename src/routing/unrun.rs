@@ -43,9 +43,9 @@ struct Closed {
 
 impl Unrun<'_> {
     /// Writes the record of the fire with `ending`, unless there is one already. Then an earlier delivery ran the fire,
-    /// or died while it did, and the result is that of this record. `is_of_many` is true if the event is for all
-    /// subscribers. Then a failure that another request recorded is not returned again: the invocation that ran the
-    /// trigger reports it.
+    /// or died while it did, and the result is that of this record. Either result is counted. `is_of_many` is true if
+    /// the event is for all subscribers. Then a failure that another request recorded is not returned again: the
+    /// invocation that ran the trigger reports it.
     ///
     /// # Errors
     /// Returns the failure of `ending` once it is recorded, that of the record, or the table's.
@@ -65,8 +65,8 @@ impl Unrun<'_> {
         }
     }
 
-    /// Ends what an earlier attempt of this request left, and returns the response for it. If there is no record, or
-    /// only that of another user's trigger, nothing is written and the result is `None`.
+    /// Ends what an earlier attempt of this request left, counts it, and returns the response for it. If there is no
+    /// record, or only that of another user's trigger, nothing is written and the result is `None`.
     ///
     /// # Errors
     /// Returns the failure of the record, or the table's.
@@ -118,8 +118,9 @@ impl Unrun<'_> {
         Ok(store.in_time(deadline.run_until, identifying).await?.map(ExecutionId::from))
     }
 
-    /// Ends the execution, as [`Looker::end`] does. If there is none and there is an `ending`, a record with it is
-    /// written. Without `ending`, returns `None` if there is no record, or only that of another user's trigger.
+    /// Ends the execution, as [`Looker::end`] and then [`after_close`] do, and notes it if the invocation has noted a
+    /// fire. If there is none and there is an `ending`, a record with it is written. Without `ending`, returns `None`
+    /// if there is no record, or only that of another user's trigger.
     ///
     /// # Errors
     /// Returns an error if the table does not answer in time, or the row cannot be closed, with the fire's ids.
