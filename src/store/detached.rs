@@ -66,8 +66,9 @@ impl HandOver {
 
 impl<T: Table, C: Clock> Store<T, C> {
     /// Writes the report key and the times of the run of `owner`, or with `None` removes them, so that it is no
-    /// detached one. This corrects a claim that wrote something else. The attempt must still own the running execution.
-    /// Otherwise the write is refused.
+    /// detached one. This corrects a claim that wrote something else. The record's `ttl`, in seconds since 1970,
+    /// becomes later if the deadline wants it. With `None` it stays as it is. The attempt must still own the running
+    /// execution. Otherwise the write is refused.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. It may have been written all the same.
@@ -148,7 +149,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// Notes a heartbeat that the agent of a detached run reported at `now`, in milliseconds since 1970: that it was
     /// heard, one more event, its tokens if it named any, and with `lease_until` the end of its lease. The run must
     /// still be running, with the token and the request to cancel of `seen`, and its lease must not end later than
-    /// `lease_until`. Otherwise the write is refused.
+    /// `lease_until`, if that is given. Otherwise the write is refused.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. It may have been written all the same.

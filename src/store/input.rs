@@ -28,7 +28,7 @@ const HAS_RUN_LOCK: &str = "hasRunLock";
 pub enum KeptInput {
     /// It is stored now.
     Stored,
-    /// An earlier attempt has stored one, and this is it.
+    /// One is stored already, and this is it. It is empty if it is unreadable.
     Earlier(String),
     /// It is too large to be stored.
     TooLarge,
@@ -37,7 +37,8 @@ pub enum KeptInput {
 impl<T: Table, C: Clock> Store<T, C> {
     /// Keeps the input of an execution, unless one is kept already: the task that an earlier attempt gave its agent is
     /// never overwritten. `has_run_lock` is true if the execution has its trigger's run lock. `ttl` is in seconds since
-    /// 1970. An input whose ttl has passed counts as absent. One of more than 390,000 bytes is not kept.
+    /// 1970. An input whose ttl has passed counts as absent. One of more than 390,000 bytes is not kept. If a try was
+    /// applied and its answer was lost, this input is returned as an earlier one.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. It may have been kept all the same.

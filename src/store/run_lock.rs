@@ -21,7 +21,7 @@ use crate::{
 };
 
 impl RunLock {
-    /// Reads the item.
+    /// Reads the item. An attribute that is absent or of another type is `None`.
     pub fn read(item: &Item) -> Self {
         let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
         Self { execution_id: text(EXECUTION_ID), owner: text(OWNER), until: integer(item, LEASE_UNTIL) }
@@ -51,7 +51,8 @@ pub(crate) fn free_run_lock(execution: ExecutionRef<'_>, slot: Slot) -> Conditio
 pub enum Taking {
     /// This attempt has a slot. Holds it, and the end of its lease in milliseconds since 1970.
     Taken(Slot, i64),
-    /// Other executions have the slots, or a newer one had it. Holds one of them.
+    /// Other executions have the slots, a newer one had it, or another attempt of this execution has one. Holds the
+    /// execution that is in the way: in the last case this one.
     Refused(String),
 }
 
@@ -197,12 +198,12 @@ impl<T: Table, C: Clock> Store<T, C> {
         self.table.write(write, false).await.map(|_| ())
     }
 
-    /// Requests the end of an execution that is running, and returns its row after that. Nothing happens if it is not.
-    /// The attempt that owns it sees the request at its next heartbeat, and the agent of a detached run with its next
-    /// report.
+    /// Requests the end of an execution that is running, and returns its row after that. Nothing happens if it is not,
+    /// and `None` is returned. The attempt that owns it sees the request at its next heartbeat, and the agent of a
+    /// detached run with its next report.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it, or the row is unreadable.
     pub async fn request_cancel(&self, trigger_id: &str, execution_id: &str) -> Result<Option<Row>, StoreError> {
         let mut expression = Expression::default();
         let condition = expression.equals(STATUS, Some(text(Status::Running.as_str())));

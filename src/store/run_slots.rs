@@ -32,8 +32,8 @@ impl LookBack {
     /// The longest detached run lasts a day.
     const DETACHED: Self = Self(Self::USUAL.0 + 24 * 60 * 60 * 1000);
 
-    /// Returns two hours. For a run that is to be detached it returns a day more, because its trigger's earlier runs may
-    /// be detached, too.
+    /// Returns two hours. For a run that is to be detached it returns a day more, because its trigger's earlier runs
+    /// may be detached, too.
     pub fn of(is_detached: bool) -> Self {
         if is_detached { Self::DETACHED } else { Self::USUAL }
     }
@@ -53,8 +53,8 @@ fn first_id(execution_id: &str, now: i64, look_back: LookBack) -> String {
     format!("{}-{}", &hex[..8], &hex[8..12])
 }
 
-/// The most rows of holders that are read at a time. The model check polls without a waker, and `try_join_all` needs one
-/// for more than 30.
+/// The most rows of holders that are read at a time. The model check polls without a waker, and `try_join_all` needs
+/// one for more than 30.
 const MOST_IN_FLIGHT: usize = 10;
 
 /// A record that says that its execution is alive.
@@ -97,6 +97,8 @@ enum Holding {
 }
 
 impl Surroundings {
+    /// Notes that a slot is over, as it was read, or which execution has it. A slot that is asked for as a free one is
+    /// not noted.
     fn note(&mut self, slot: Slot, lock: RunLock, holding: Holding) {
         match holding {
             Holding::None => {}
@@ -142,9 +144,10 @@ impl<T: Table, C: Clock> Store<T, C> {
         Ok(found)
     }
 
-    /// Returns the execution that leaves no room because of the slots alone, or `None` if they leave some. `first` is slot
-    /// 0 as it was found. A query of the slots reads no record, and the records of the holders are read only if the slots
-    /// whose leases last are enough. So a refused fire never reads what those that were refused before it have written.
+    /// Returns the execution that leaves no room because of the slots alone, or `None` if they leave some. This is the
+    /// newest one, or the asking execution itself if another attempt of it has a slot. `first` is slot 0 as it was
+    /// found. A query of the slots reads no record, and the records of the holders are read only if the slots whose
+    /// leases last are enough. So a refused fire never reads what those that were refused before it have written.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer, or an item is unreadable.
@@ -170,8 +173,8 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 
     /// Reads the trigger's items from the sort key `from` on: the records of executions that are running within their
-    /// leases, and the further slots whose leases last, in one query. Executions of other users are among them. DynamoDB
-    /// reads and bills all records in between, those that have ended, too.
+    /// leases, and the further slots whose leases last, in one query. Executions of other users are among them.
+    /// DynamoDB reads and bills all records in between, those that have ended, too.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
@@ -227,8 +230,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         Ok(())
     }
 
-    /// Returns whether the holder of a slot is alive. `rows` are living ones: a holder that is not among them has its row
-    /// read, and the slot is over if that says that its attempt has ended.
+    /// Returns whether the holder of a slot is alive. `rows` are living ones: a holder that is not among them has its
+    /// row read, and the slot is over if that says that its attempt has ended.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer, or the slot names no execution.
@@ -252,8 +255,9 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 
     /// Takes one of `slots` slots of the trigger's run lock, if there is room. Slot 0 is asked for unseen, as if it
-    /// were the only one. The caller must then look at the neighbours. If it is not free, the other slots are read, and if
-    /// they leave room, the neighbours, and another slot is chosen. Each refusal tells who has taken that slot meanwhile, and the choice is made again.
+    /// were the only one. The caller must then look at the neighbours. If it is not free, the other slots are read, and
+    /// if they leave room, the neighbours, and another slot is chosen. Each refusal tells who has taken that slot
+    /// meanwhile, and the choice is made again. An execution whose other attempt has a slot is refused with its own id.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it, or an item is unreadable, or the slots keep changing. A slot may
