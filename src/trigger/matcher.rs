@@ -316,9 +316,9 @@ fn wildcard(pattern: &str) -> Result<Vec<String>, &'static str> {
     Ok(parts)
 }
 
-/// Returns true if `text` contains these parts in their order, with the first at its start and the last at its end.
-/// Each part is taken where it first occurs. This leaves the most text for the parts after it, so nothing is tried
-/// twice.
+/// Returns true if `text` contains these parts in their order, with the first at its start and the last at its end. A
+/// single part must be the whole text. Each part is taken where it first occurs. This leaves the most text for the
+/// parts after it, so nothing is tried twice.
 fn fits(parts: &[String], text: &str) -> bool {
     let [first, between @ .., last] = parts else {
         return parts.iter().all(|whole| whole == text);

@@ -102,9 +102,9 @@ impl Pattern {
         self.matches_within(event, &Steps::new(u64::MAX))
     }
 
-    /// Returns true if `event` matches. Once the steps are spent, the result means nothing. Two steps are taken for
-    /// each name of the alternatives beforehand, even if the first name decides: a stored pattern is read anew for each
-    /// event.
+    /// Returns true if `event` matches. One that is no object never does. Once the steps are spent, the result means
+    /// nothing. Two steps are taken for each name of the alternatives beforehand, even if the first name decides: a
+    /// stored pattern is read anew for each event.
     pub fn matches_within(&self, event: &Value, steps: &Steps) -> bool {
         let names = u64::try_from(self.names).unwrap_or(u64::MAX);
         steps.take(names.saturating_mul(2))

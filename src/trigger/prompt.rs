@@ -124,7 +124,8 @@ impl Prompt {
     /// is no instruction, then a section that describes the event. A placeholder becomes the JSON of the value that its
     /// query finds, a list for several values, and null for none. The section names the trigger by its `name`, or
     /// otherwise by its id. It has the event's `time`, `source`, `detail-type`, `region` and `id` as far as they are
-    /// texts, and at most 10 KiB of its detail. It does not count in `allowance`.
+    /// texts, and at most 10 KiB of its detail. The section does not count in `allowance`. After an error, what was
+    /// taken stays taken.
     ///
     /// # Errors
     /// Returns an error if the placeholders take more of the event than `allowance` has left, in steps or in bytes.
@@ -211,7 +212,8 @@ impl Mapping {
     }
 
     /// Returns the values in `event`, by name. A name whose query finds several values gets a list of them. A name
-    /// whose query finds nothing is left out. Nothing is copied before it is measured.
+    /// whose query finds nothing is left out. Nothing is copied before it is measured. Each value counts as one byte
+    /// more than its JSON. After an error, what the names before it took stays taken.
     ///
     /// # Errors
     /// Returns an error if the queries take more steps, or their values' JSON more bytes, than `allowance` has left.
@@ -278,7 +280,8 @@ impl Fenced {
 
 impl io::Write for Fenced {
     /// Adds a piece of JSON to the text, with `<`, `>`, the line separators of Unicode and halves of surrogate pairs
-    /// escaped. Counts the bytes that this adds. Fails once they are more than `room`.
+    /// escaped. Counts the bytes that this adds. Fails once they are more than `room`, with the piece added all the
+    /// same.
     fn write(&mut self, json: &[u8]) -> io::Result<usize> {
         let before = self.text.len();
         // serde_json never writes a part of a character.
