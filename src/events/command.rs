@@ -41,8 +41,8 @@ impl OwnEvent {
     /// - `Run Trigger` requires `triggerId` and `userId`.
     /// - `Replay Execution` and `Cancel Execution` require `triggerId` and `executionId`.
     /// - `Cancel Execution` with `caller`, the ARN of an execution of Step Functions, requires nothing else.
-    /// - `Execution Status Change` requires `executionId` and `completedAt`, which become the origin. The event is for
-    ///   all subscribers.
+    /// - `Execution Status Change` requires `executionId` and `completedAt`, which become the origin. `chainDepth` is 0
+    ///   if it is absent. The event is for all subscribers.
     /// - Any other type is an event for all subscribers, and nothing is read.
     ///
     /// A command's misspelt members are problems, too. A detail that is missing or no object is read as an empty one. A

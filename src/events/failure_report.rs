@@ -106,8 +106,9 @@ impl Batch {
 }
 
 /// Returns the failure that a report describes: the type that the last attempt returned, with the `message` of its
-/// answer. If the answer names none of the function's error types, the failure is `Internal`, and its message says
-/// whether the event grew too old or the attempt died. It is never retryable.
+/// answer. Without one the message is that no attempt wrote a record. If the answer names none of the function's error
+/// types, the failure is `Internal`, and its message says whether the event grew too old or the attempt died. It is
+/// never retryable.
 pub(crate) fn failure_of(report: &Report<'_>) -> Failure {
     let response = report.response_payload.and_then(|payload| lenient::parse(payload.get()).ok());
     let text = |name: &str| response.as_ref().and_then(|payload| payload.get(name)?.as_str());
