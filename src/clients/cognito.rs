@@ -157,9 +157,9 @@ impl Source {
     }
 
     /// Gets a token with retries and caches it until 75 % of its life are over. The cache is not read. If Cognito calls
-    /// the client's secret wrong and it had been discovered, it is discovered anew once: it was rotated. A configured
-    /// secret is never replaced. A life of more than a day is taken for a day. A token without a life is returned, and
-    /// the cache is empty then.
+    /// the client's secret wrong and it had been discovered, it is discovered anew once, with three more tries: it was
+    /// rotated. A configured secret is never replaced. A life of more than a day is taken for a day. A token without a
+    /// life is returned, and the cache is empty then.
     ///
     /// # Errors
     /// Returns the errors of [`TokenSource::token`].
@@ -268,7 +268,8 @@ impl Source {
     /// Cognito.
     ///
     /// # Errors
-    /// Returns `Refused` if the pool has no domain, or one that is no host.
+    /// Returns `Refused` if the pool has no domain, or one that is no host. Returns `Transient` if the answer holds no
+    /// pool. Errors of the request are as [`cognito_error`] has them.
     async fn describe_endpoint(&self) -> Result<Url, TokenError> {
         let request = self.cognito().describe_user_pool().user_pool_id(&self.config.user_pool_id);
         let output = request.send().await.map_err(|error| cognito_error("DescribeUserPool", &error))?;

@@ -126,7 +126,8 @@ impl SettleQueue {
     /// Builds and signs the request. It goes to the origin of the queue's URL, and names the queue in its body.
     ///
     /// # Errors
-    /// Returns `NoQueue` if there is no queue, and `Transient` if there are no credentials or no signature.
+    /// Returns `NoQueue` if there is no queue, `Transient` if there are no credentials or no signature, and `Refused`
+    /// if the queue's URL has no origin.
     async fn signed_request(&self, body: &str, delay: Duration) -> Result<Request, SendError> {
         let queue = self.url.as_ref().ok_or(SendError::NoQueue)?;
         let endpoint = queue.join("/").map_err(|error| SendError::Refused(error.to_string()))?;
