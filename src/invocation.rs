@@ -44,7 +44,8 @@ pub(crate) struct InvocationContext<'a> {
 }
 
 impl<'a> InvocationContext<'a> {
-    /// Begins an invocation: its time limits count from now, and its trace is that of Lambda's header.
+    /// Begins an invocation: its time limits count from now, and its trace is that of Lambda's header. Only the first
+    /// one of the process is a cold start.
     pub(crate) fn new(app: &'a App, invocation: &'a Invocation) -> Self {
         Self {
             app,
@@ -62,7 +63,7 @@ impl<'a> InvocationContext<'a> {
     }
 
     /// Keeps the execution of the fire, and adds its ids to every log line of the invocation from now on. Only the
-    /// first one is kept, and returned.
+    /// first one is kept, and returned: a later call changes no more than the ids of the log.
     pub(crate) fn note_execution(&self, fire: &Fire, execution_id: ExecutionId) -> Arc<ExecutionId> {
         // Both fields are recorded at once, because the log formats all fields of the span anew each time.
         tracing::record_all!(
@@ -82,8 +83,9 @@ impl<'a> InvocationContext<'a> {
         Failure { trigger_id, execution_id, ..failure }
     }
 
-    /// Prints the metrics of the invocation. `failure` is the failure with which it ends, if it fails. The agent is
-    /// that of the fire as it ran, or otherwise of the event. It must be called once, at the end.
+    /// Prints the metrics of the invocation. A failure that may have left no record is counted first. `failure` is the
+    /// failure with which it ends, if it fails. The agent is that of the fire as it ran, or otherwise of the event. It
+    /// must be called once, at the end.
     pub(crate) fn emit_metrics(&self, failure: Option<&Failure>) {
         let mut facts = self.state.facts();
         if let Some(failure) = failure {

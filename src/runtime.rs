@@ -62,8 +62,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
 ///
 /// # Errors
-/// Returns an error if this does not run on Lambda, or if SnapStart does not take its snapshot. A failing poll is no
-/// error.
+/// Returns an error if this does not run on Lambda, if SnapStart does not take its snapshot, or if the HTTP client or
+/// the signal's handler cannot be made. A failing poll is no error.
 pub async fn serve(app: App) -> Result<(), Error> {
     let Ok(authority) = std::env::var("AWS_LAMBDA_RUNTIME_API") else {
         let missing = "AWS_LAMBDA_RUNTIME_API is not set, which Lambda sets; to run here: ./agent-trigger-local of a \
@@ -115,8 +115,9 @@ struct Worker {
 }
 
 impl Worker {
-    /// Takes invocations, runs them and answers them until the process is to end. Nothing else ends it: a poll that
-    /// fails is repeated after a pause, and an answer that cannot be posted is given up.
+    /// Takes invocations, runs them and answers them until the process is to end. The invocation at work then ends
+    /// first, and a poll is dropped. Nothing else ends it: a poll that fails or brings nothing is repeated after a
+    /// pause, and an answer that cannot be posted is given up.
     async fn work(self: Arc<Self>) {
         let mut pause = FIRST_PAUSE;
         while !self.app.shutdown.has_begun() {
@@ -177,7 +178,7 @@ impl Worker {
     }
 }
 
-/// Returns a failure as the body that Lambda expects for an error.
+/// Returns the body that reports a failure to Lambda. The conversion in [`crate::response`] says what is in it.
 fn error_body(failure: Failure) -> Bytes {
     serde_json::to_vec(&Diagnostic::from(failure)).unwrap_or_default().into()
 }

@@ -1,6 +1,7 @@
 //! Settling. An event that Lambda gave up on comes back as a report through the on-failure destination. The executions
 //! of the event are closed, so that none stays `running` or retryable after its last delivery, and no fire stays
-//! without a record. This never calls an agent.
+//! without a record. The same queue brings looks at detached runs, and messages that are no report. This never calls an
+//! agent.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html>
 
 mod look;
@@ -153,10 +154,11 @@ async fn settle_message(
 ///   ended, and the task that waits for a refused command is answered. The same holds for a replay whose input is not
 ///   kept, because its user is unknown.
 /// - A command to end executions and an agent's report are carried out here.
-/// - For an addressed trigger a record is written only if the trigger is surely due.
+/// - For an addressed trigger a record is written only if [`Settler::is_due`] says so.
 ///
 /// # Errors
-/// Returns an error if the report must be delivered again.
+/// Returns an error if the report must be delivered again: an attempt may still be at work, or the table, the timer or
+/// Step Functions does not answer.
 async fn settle_report(app: &App, report: Report<'_>, deadline: Deadline) -> Result<(), Unsettled> {
     let span = tracing::Span::current();
     span.record("requestId", &report.request_context.request_id);
@@ -255,7 +257,8 @@ impl Settler<'_> {
     /// user's trigger is left as it is.
     ///
     /// # Errors
-    /// Returns `Alive` if an attempt may still be at work, and the errors of the table.
+    /// Returns `Alive` if an attempt may still be at work, and the errors of the table and of the timer of a detached
+    /// run.
     async fn settle(&self, fire: &Fire, creates: bool) -> Result<(), Unsettled> {
         let App { store, .. } = self.app;
         let span = tracing::Span::current();
@@ -350,7 +353,8 @@ impl Settler<'_> {
     }
 
     /// Returns true if an event that is addressed to a trigger surely makes an execution of it: the trigger is gone, or
-    /// its filters match and it has no threshold. An unreadable item makes none.
+    /// its filters match and it has no threshold. A trigger that is switched off, or whose filters cost too much, makes
+    /// one whether it has a threshold or not. An unreadable item makes none.
     ///
     /// # Errors
     /// Returns an error if the table does not answer.
@@ -361,14 +365,16 @@ impl Settler<'_> {
         Ok(!matches!(decision, FilterDecision::Filtered | FilterDecision::Due(_, Some(_))))
     }
 
-    /// Settles an event that was meant for all subscribers. It is no longer known which of them were due, so each
-    /// trigger is settled that is due or skipped now, and the one that ran in place. A record is written only if the
-    /// event cannot be on its way to an invocation of its own. This is so if exactly one trigger is due, without a
+    /// Settles an event that was meant for all subscribers. It is no longer known which of them were due. So each
+    /// trigger is settled that is not filtered out now: it is due, skipped or too costly. The one that ran in place is
+    /// settled, too, without a new record if it is filtered out. A record is written only if the event cannot be on its
+    /// way to an invocation of its own. This is so if exactly one trigger is not filtered out, it does not wait for a
     /// threshold, every subscription is readable, and no attempt is remembered to have handed the event on or to have
     /// run another trigger in place. `may_create` is false if the event was refused.
     ///
     /// # Errors
-    /// Returns an error if a trigger could not be settled, once all others were tried.
+    /// Returns an error if a trigger could not be settled, once all others were tried. Returns one before any is tried
+    /// if the table does not answer which triggers there are, or what the attempts did.
     async fn settle_subscribers(&self, event: &BusEvent, may_create: bool) -> Result<(), Unsettled> {
         let mut after = None;
         let mut due = Vec::new();

@@ -109,7 +109,8 @@ pub(super) struct DetachedEnd<'a> {
 
 impl DetachedEnd<'_> {
     /// Prints the metrics of the invocation that `state` has the facts of. The end is counted if it is given, with its
-    /// failure. An end that another look counts is not. Then a line is printed only if writes beside it were left out.
+    /// failure. An end that another look counts is not given. Then a line is printed only if writes beside it were left
+    /// out.
     pub(super) fn emit_metrics(&self, uncounted: Option<(Status, Option<&Failure>)>, state: &RunState) {
         let Self { app, trigger_id, execution_id, row } = *self;
         let mut facts = state.facts();
