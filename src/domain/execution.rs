@@ -1,5 +1,6 @@
-//! The life cycle of an execution's record: the decisions, as pure functions of the row, the time and the attempt.
-//! docs/records.md, What is promised, says what they guarantee. The tests below contain them as tables.
+//! An execution's row and its lease, and what they say about the attempts at it, as pure functions of the row, the time
+//! and the attempt. `claim_decision` and `close_decision` decide by them. docs/records.md, What is promised, says what
+//! they guarantee. The tests below contain them as tables.
 //!
 //! Instants are in milliseconds since 1970, as records hold them.
 
@@ -202,9 +203,9 @@ impl Lease {
         lease_until.saturating_sub(now) >= millis(self.0 / 2)
     }
 
-    /// Returns true if an owner that cannot extend its lease must stop at `now`: the lease is over, and another attempt
-    /// may call the agent then, which is so with rerun. Without rerun no other attempt calls the agent, and the
-    /// conditions of the writes keep two attempts from recording an end.
+    /// Returns true if an owner that cannot extend its lease must stop at `now`: the lease is over, and somebody else
+    /// may call the agent then. This is another attempt with rerun, or another execution that takes the run lock. If
+    /// nobody may, the conditions of the writes keep two attempts from recording an end.
     pub fn must_stop(lease_until: i64, now: i64, another_may_call: bool) -> bool {
         another_may_call && now >= lease_until
     }

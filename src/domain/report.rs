@@ -94,7 +94,8 @@ pub fn decide_report(row: Option<&Row>, token: &str, report: &AgentReport, now: 
 
 /// Decides about a heartbeat of a running row. Once the deadline is over, no heartbeat extends a lease any more: it is
 /// `Late`. A row without a deadline counts as one whose deadline is now. A heartbeat within a second after the last is
-/// only `Heard`, unless it extends the lease by more than a second.
+/// only `Heard`, unless it extends the lease by more than a second. Any other is a `Note`, whose end of the lease is
+/// never earlier than the stored one.
 fn note(row: &Row, now: i64) -> ReportDecision {
     let deadline = row.deadline.unwrap_or(now);
     if now > deadline {
@@ -113,9 +114,10 @@ fn note(row: &Row, now: i64) -> ReportDecision {
     if is_recent && is_extended { ReportDecision::Heard } else { ReportDecision::Note(lease_until) }
 }
 
-/// Returns the ending that a report describes. An agent that stopped short is `AgentIncomplete`, unless the run accepts
-/// its reason. One that failed after its cancellation was requested is cancelled. Tokens that the report does not name
-/// are those that were noted before. They stand in `usage_before`, because no answer was read.
+/// Returns the ending that a report describes. An agent that stopped short is `AgentIncomplete`, unless it reports a
+/// completion and the run accepts its reason. One that failed after its cancellation was requested is cancelled. Tokens
+/// that the report does not name are those that were noted before. They stand in `usage_before`, because no answer was
+/// read.
 fn ending(row: &Row, report: &AgentReport, now: i64) -> Ending {
     let stopped_short = report
         .finish_reason
