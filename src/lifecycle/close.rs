@@ -80,7 +80,8 @@ impl<'a> FinalResult<'a> {
         Self { status: ending.status, failure: ending.failure.as_ref(), tokens, held_slot: None }
     }
 
-    /// Returns the result of an ending that the agent of a detached run reported. The run left `row`.
+    /// Returns the result of an ending that the agent of a detached run reported. The run left `row`, which names the
+    /// slot of the run lock that it holds. The tokens are the ending's.
     pub(crate) fn reported(ending: &'a Ending, row: &Row) -> Self {
         Self { held_slot: row.held_slot(), ..Self::of_ending(ending) }
     }

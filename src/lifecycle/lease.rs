@@ -163,7 +163,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
     /// it renews the lease, and does so again if the answer took too long.
     ///
     /// # Errors
-    /// Returns an error if another attempt owns the execution, it was cancelled, or the lease cannot be extended.
+    /// Returns an error if another attempt owns the execution or the run lock, it was cancelled, or the lease cannot be
+    /// extended.
     pub async fn ensure_call_window(&self) -> Result<(), NotHeld> {
         // Check again after a renewal: the process may have been frozen before its answer arrived.
         while !self.lease.may_call(self.until.load(Ordering::Relaxed), self.store.clock.now_millis()) {
