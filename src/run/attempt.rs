@@ -206,9 +206,9 @@ impl AttemptRun<'_> {
         }
     }
 
-    /// Makes sure that the trigger's policy lets the run start. Then keeps the input if the agent is known without a
-    /// request. Returns the fire as it runs: with the task of an earlier attempt, if that kept one. The token may be on
-    /// its way meanwhile.
+    /// Notes the fire as the one that ran, and makes sure that the trigger's policy lets the run start. Then keeps the
+    /// input if the agent is known without a request. Returns the fire as it runs: with the task of an earlier attempt,
+    /// if that kept one. The token may be on its way meanwhile.
     ///
     /// # Errors
     /// Returns the errors of [`overlap::admit`]. A failure to keep the input is no error.
@@ -300,8 +300,9 @@ impl AttemptRun<'_> {
     /// Calls the agent and reads its answer to the end. Only a call that the agent surely did not accept is tried
     /// again: at most three tries, each after at least the wait that the agent asks for, and only if the run's time
     /// lasts for it. One more try is made with a new authorization if the agent refused the caller. Before each try
-    /// half of the lease must be left. A reason for stopping short that the task, or otherwise the agent's definition,
-    /// accepts is a completion.
+    /// half of the lease must be left. With each try the facts say that the agent was called, until it is sure that it
+    /// did not accept it. A reason for stopping short that the task, or otherwise the agent's definition, accepts is a
+    /// completion.
     ///
     /// # Errors
     /// Returns the loss of the lease, or the failure of the last try. Once the agent may have taken the call, no

@@ -34,7 +34,8 @@ pub(super) enum WayOn {
 
 impl AttemptRun<'_> {
     /// Returns the detached run of `fire`, or `None` if the run ends with its invocation. What the claim wrote is kept
-    /// if the settings are the same. Otherwise there is a new token, which [`AttemptRun::arm`] writes.
+    /// if the settings are the same, but for the ways to stop short that are accepted. Otherwise there is a new token,
+    /// which [`AttemptRun::arm`] writes.
     ///
     /// # Errors
     /// `InvalidTrigger` if the agent's protocol has no room for a callback, its platform does not hold a run for so
@@ -80,9 +81,10 @@ impl AttemptRun<'_> {
         Ok(())
     }
 
-    /// Decides what becomes of a run whose work in this invocation has ended. An agent that acknowledged, or that may
-    /// be at work although nothing says so, gets the lease. A run that was ended by its report meanwhile is told as it
-    /// ended. Any other run ends here.
+    /// Decides what becomes of a run whose work in this invocation has ended. A run whose agent was not called ends
+    /// here. An agent that acknowledged, or that may be at work although nothing says so, gets the lease. A run that
+    /// was ended by its report meanwhile is told as it ended. If a lost lease cannot be looked into, the result is
+    /// `LeaseLost`. Any other run ends here.
     pub(super) async fn way_on(&self, fire: &Fire, ended: Result<Outcome, RunStop>) -> WayOn {
         let is_called = self.context.state.facts().agent_called;
         let Some(run) = self.detached.get().filter(|_| is_called) else { return WayOn::Ends(ended) };
