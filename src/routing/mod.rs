@@ -77,7 +77,8 @@ pub(crate) async fn route(context: &InvocationContext<'_>, event: &BusEvent) -> 
 /// left is ended.
 ///
 /// # Errors
-/// Returns what is wrong with the event, unless the fire has a record: then the result is that of the record.
+/// Returns what is wrong with the event, unless the fire has a record: then the result is that of the record. Returns
+/// the table's failure if it does not answer.
 pub(crate) async fn refuse(context: &InvocationContext<'_>, mut invalid: InvalidEvent) -> Result<Value, Failure> {
     let Some(fire) = invalid.fire.take() else {
         tracing::info!(detour = Detour::UnidentifiedEvent.as_str(), "the event names no fire");
