@@ -147,9 +147,9 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 
     /// Notes a heartbeat that the agent of a detached run reported at `now`, in milliseconds since 1970: that it was
-    /// heard, one more event, its tokens if it named any, and with `lease_until` the end of its lease. The run must
-    /// still be running, with the token and the request to cancel of `seen`, and its lease must not end later than
-    /// `lease_until`, if that is given. Otherwise the write is refused.
+    /// heard, one more event, its tokens if it named any, none of them fewer than before, and with `lease_until` the
+    /// end of its lease. The run must still be running, with the token and the request to cancel of `seen`, and its
+    /// lease must not end later than `lease_until`, if that is given. Otherwise the write is refused.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. It may have been written all the same.

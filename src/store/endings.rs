@@ -65,9 +65,9 @@ pub enum EndingWrite<'a> {
 impl EndingWrite<'_> {
     /// Builds the write for the execution under `key`, with the condition that the variant describes. `is_stored` is
     /// true if its trigger is stored. The record then says so (`stored`), and the trigger's health announces its
-    /// failures. Attributes that the ending does not have stay as they are in the row. There are exceptions: a skip
-    /// removes the description of what ran, another end without an answer removes the protocol that the claim wrote,
-    /// and an abandoned execution without a failure loses that of an earlier attempt.
+    /// failures. Attributes that the ending does not have stay as they are in the row. There are exceptions. Of an
+    /// attempt's own ends, a skip removes the description of what ran, and any other without an answer removes the
+    /// protocol that the claim wrote. An abandoned execution without a failure loses that of an earlier attempt.
     pub fn build(self, key: Key, is_stored: bool) -> ConditionalWrite {
         let mut expression = Expression::default();
         let stored = is_stored.then_some(true);

@@ -1,4 +1,5 @@
-//! Every read and write of the table. Each write has the condition that the state on which it was decided is unchanged.
+//! Every read and write of the table. A write that was decided on a state that was read has the condition that it is
+//! unchanged.
 //!
 //! There is one file for each kind of item. `expression` builds the conditions, `table` is the port to the table, and
 //! `dynamodb` implements it. No other folder of the function names DynamoDB's attribute values.
