@@ -1,4 +1,4 @@
-//! The result that a successful invocation returns.
+//! The result that a successful invocation returns, and the form in which a failure is reported to Lambda.
 
 use serde::Serialize;
 use serde_json::{Value, json};

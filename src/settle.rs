@@ -150,9 +150,9 @@ async fn settle_message(
 /// Settles the executions of the event that a report is about, by the event's target. A record's time starts with the
 /// report's time, or now if the report has no readable one.
 ///
-/// - For an event that was refused as invalid, no record is written: only an execution that an earlier attempt left is
-///   ended, and the task that waits for a refused command is answered. The same holds for a replay whose input is not
-///   kept, because its user is unknown.
+/// - No record is written for an event that is invalid, for a bus event but a replay that the last attempt refused, and
+///   for a replay whose input is not kept, because its user is unknown. Only an execution that an earlier attempt left
+///   is ended then, and the task that waits for a refused command is answered.
 /// - A command to end executions and an agent's report are carried out here.
 /// - For an addressed trigger a record is written only if [`Settler::is_due`] says so.
 ///
