@@ -21,9 +21,9 @@ use crate::{
 
 impl AttemptRun<'_> {
     /// Writes the ending of the attempt, and returns the invocation's result. A detached run whose agent may be at work
-    /// is left to the agent instead. An end that is final is counted once it is written. Before that, the agent's
-    /// session is stopped if the agent may still be at work. Beside the end, the input of a run that may be replayed is
-    /// kept. A detached run that its agent's report has ended meanwhile is told as it ended.
+    /// is left to the agent instead. Before the end is written, the agent's session is stopped if the agent may still
+    /// be at work. A final end is counted once it is written. Beside the end, the input of a run that may be replayed
+    /// is kept. A detached run that its agent's report has ended meanwhile is told as it ended.
     ///
     /// # Errors
     /// Returns the failure of the run once it is recorded, `LeaseLost` if nothing may be written, and the table's

@@ -25,7 +25,7 @@ pub(super) struct Prospect {
 }
 
 /// Finds the agent of `fire`, its row in the agents table and its authorization. Row and authorization are awaited
-/// together.
+/// together. The time that the authorization takes is noted for the metrics.
 ///
 /// # Errors
 /// Returns the failure to find the agent, to get the authorization or to read the row. If the last two both fail, it is
