@@ -125,7 +125,8 @@ impl TokenSource {
     ///
     /// # Errors
     /// Returns an error if Cognito refuses, or if three tries fail. A try is one request of at most 5 s, or up to three
-    /// such requests if the client must be discovered.
+    /// such requests if the client must be discovered. If a discovered secret is wrong, there are three more tries with
+    /// one that is discovered anew.
     pub async fn token(&self) -> Result<Secret, TokenError> {
         let fetch = {
             let mut state = self.0.state();

@@ -56,9 +56,9 @@ impl StepFunctions {
         Self { http, endpoint, region, signer }
     }
 
-    /// Answers a task with the type and the message of a failure, in at most three tries of 5 s each. A task that is
-    /// over counts as answered. So does one that the function's role may not answer, which is logged: another try would
-    /// be denied too.
+    /// Answers a task with the type and the message of a failure, in at most three tries of 5 s each, whatever the
+    /// error is. A task that is over counts as answered. So does one that the function's role may not answer, which is
+    /// logged: another try would be denied too.
     ///
     /// # Errors
     /// Returns an error if Step Functions does not take the answer.
