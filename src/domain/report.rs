@@ -117,7 +117,7 @@ fn note(row: &Row, now: i64) -> ReportDecision {
 /// Returns the ending that a report describes. An agent that stopped short is `AgentIncomplete`, unless it reports a
 /// completion and the run accepts its reason. One that failed after its cancellation was requested is cancelled. Tokens
 /// that the report does not name are those that were noted before. They stand in `usage_before`, because no answer was
-/// read.
+/// read. The output and the reason are kept whatever the end is.
 fn ending(row: &Row, report: &AgentReport, now: i64) -> Ending {
     let stopped_short = report
         .finish_reason
