@@ -214,7 +214,8 @@ fn parse_anything_but(argument: &Value, path: &str, problems: &mut Vec<String>) 
 }
 
 /// Reads the argument of `numeric`, an array: one comparison (`[">", 0]`), or a lower bound and a greater upper one
-/// (`[">", 0, "<=", 5]`). A bound with a problem is left out. Another form is a problem, and `None`.
+/// (`[">", 0, "<=", 5]`). A bound with a problem is left out. Two bounds of another kind are a problem, and are
+/// returned all the same. Another form is a problem, and `None`.
 fn parse_numeric(argument: &Value, path: &str, problems: &mut Vec<String>) -> Option<Matcher> {
     let terms = argument.as_array().filter(|terms| matches!(terms.len(), 2 | 4));
     let Some(terms) = terms else {
