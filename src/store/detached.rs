@@ -65,10 +65,10 @@ impl HandOver {
 }
 
 impl<T: Table, C: Clock> Store<T, C> {
-    /// Writes the report key and the times of the run of `owner`, or with `None` removes them, so that it is no
-    /// detached one. This corrects a claim that wrote something else. The record's `ttl`, in seconds since 1970,
-    /// becomes later if the deadline wants it. With `None` it stays as it is. The attempt must still own the running
-    /// execution. Otherwise the write is refused.
+    /// Writes the report key, the times and the accepted ways to stop short of the run of `owner`, or with `None`
+    /// removes them, so that it is no detached one. This corrects a claim that wrote something else. The record's
+    /// `ttl`, in seconds since 1970, becomes later if the deadline wants it. With `None` it stays as it is. The attempt
+    /// must still own the running execution. Otherwise the write is refused.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. It may have been written all the same.
