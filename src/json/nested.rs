@@ -146,9 +146,9 @@ impl Nested {
         (at, false)
     }
 
-    /// Takes a byte between two tokens: white space, a bracket at an end, a comma, a colon, or the first byte of a name
-    /// or a value. A bracket is appended, after a mark if nothing of its level had room. Neither its kind nor the
-    /// number of commas is checked. Any other byte is no JSON: the rest of that token is passed over, and
+    /// Takes a byte between two tokens: white space, a closing bracket, a comma, a colon, or the first byte of a name
+    /// or a value. A closing bracket is appended, after a mark if nothing of its level had room. Neither its kind nor
+    /// the number of commas is checked. Any other byte is no JSON: the rest of that token is passed over, and
     /// [`Self::is_lost`] is true from then on. Returns true at the end of the value.
     fn between(&mut self, byte: u8, out: &mut Vec<u8>) -> bool {
         match byte {
@@ -184,7 +184,8 @@ impl Nested {
 
     /// Begins a value of the innermost level, whose first byte is `first`. If [`Self::room`] grants it room, the comma
     /// before it, its name in an object and `first` are appended. Otherwise nothing is appended, the value is passed
-    /// over, and the level counts as cut. If it is an object at the head of a list, something is lost then.
+    /// over, and the level counts as cut. Something is lost then if the value is an object, the first one of a list
+    /// that may say how the run ended.
     fn begin_value(&mut self, first: u8, out: &mut Vec<u8>) {
         let is_first = matches!(out.last(), Some(b'{' | b'['));
         let Some(room) = self.room(out.len()) else {
