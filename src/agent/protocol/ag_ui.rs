@@ -82,9 +82,9 @@ impl Reading {
         self.message_id == id[..id.len().min(MAX_ID)]
     }
 
-    /// Turns to the message of a delta or a start. If its id is another one than before, it begins a message. A message
-    /// whose role is not given is the assistant's, and one of another role has no text of the answer. Without an id the
-    /// message under way goes on.
+    /// Turns to the message of a delta or a start. If its id is another one than before, it begins a message, which
+    /// ends what the agent waited for. A message whose role is not given is the assistant's, and one of another role
+    /// has no text of the answer and ends no wait. Without an id the message under way goes on.
     fn turn_to(&mut self, id: Option<Str<'_>>, role: Option<RawJson<'_>>, transcript: &mut Transcript) {
         if let Some(role) = role.and_then(RawJson::as_str) {
             self.is_others = !role.is("assistant");

@@ -58,8 +58,8 @@ pub(super) const HOLDERS: Names = Names::of(&[
 /// Returns the failure that a frame reports, or `None` if it reports none. A `type` or `event` of `error`, an
 /// exception, and the AgentCore SDK's error frame always report one. Any other sign counts only if the frame is not
 /// about a tool, because the agent itself deals with the errors of tools. The object in a member that holds an answer
-/// may report the failure as well, and so may each of several of one name. The SDK's report that it could not serialize something (`original_type`) is no
-/// failure.
+/// may report the failure as well, and so may each of several of one name. The SDK's report that it could not serialize
+/// something (`original_type`) is no failure.
 pub(crate) fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Failed> {
     let mut nested = members.objects(HOLDERS).peekable();
     if nested.peek().is_none() && !members.has_any(SIGNS) {
@@ -91,7 +91,8 @@ pub(crate) fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Fai
     Members::all_objects(frame.text, HOLDERS).find_map(|value| failure_in(frame, value))
 }
 
-/// Returns the failure that the object in a member of a frame reports.
+/// Returns the failure that the object in a member of a frame reports. Returns `None` if it reports none or is about a
+/// tool.
 fn failure_in(frame: &Frame<'_>, value: RawJson<'_>) -> Option<Failed> {
     let inner = Members::of(value.raw());
     let exception = exception_of(&inner);
@@ -212,7 +213,7 @@ fn is_nothing_said(value: RawJson<'_>) -> bool {
     })
 }
 
-/// Returns true if a code says that nothing went wrong.
+/// Returns true if a code says that nothing went wrong: a word such as `ok`, or a number below 400.
 fn is_word_of_success(value: RawJson<'_>) -> bool {
     let word = value.whole_str().map(|word| word.read(16).to_ascii_lowercase());
     word.is_some_and(|word| matches!(word.as_str(), "0" | "ok" | "success" | "no_error" | "200"))

@@ -54,7 +54,8 @@ fn has_own_form(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     }
 }
 
-/// Returns true if the data of a frame of `messages` or `updates` has the form of that mode.
+/// Returns true if the data of a frame of `messages` or `updates` has the form of that mode: a list, or an object of
+/// the nodes' changes. A frame of `messages/metadata` may have any data.
 fn has_form_of_mode(frame: &Frame<'_>) -> bool {
     match frame.name {
         // Each node has the object that it changed, or null.

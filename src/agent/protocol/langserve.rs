@@ -23,7 +23,7 @@ pub(super) fn recognises(frame: &Frame<'_>, _: &Members<'_>) -> bool {
     }
 }
 
-/// Returns true if the data of `end` is something: LangServe sends none.
+/// Returns true if the data of `end` is an object that is not empty: LangServe sends none.
 fn says_something(frame: &Frame<'_>) -> bool {
     frame.text.starts_with(b"{") && RawJson::cut(frame.text).is_something()
 }

@@ -36,7 +36,8 @@ impl Generic {
     }
 
     /// Returns true for an unnamed object of a stream without a member that the generic rules read, except a `kind`,
-    /// which may say that the run failed. Progress of an agent's own making comes so, again and again.
+    /// which may say that the run failed. Progress of an agent's own making comes so, again and again. The `kind` is
+    /// remembered, up to 64 bytes.
     pub(super) fn says_nothing(&mut self, frame: &Frame<'_>, members: &Members<'_>) -> bool {
         let is_named = !frame.name.is_empty();
         if is_named || !members.is_closed || frame.source == Source::Document || !members.has_none_but(Name::Kind) {

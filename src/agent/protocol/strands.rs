@@ -55,8 +55,8 @@ fn is_message(value: RawJson<'_>) -> bool {
 }
 
 /// Reads the end of a raw stream, which is no JSON but Python's repr within a string. Only its reason counts. A reason
-/// that means a finished run takes back one before it. Returns false if `inner`, the string without its first quote, is
-/// no such end.
+/// that means a finished run, or cannot be read, takes back one before it. Returns false if `inner`, the string without
+/// its first quote, is no such end, or its reason cannot be read.
 pub(super) fn repr_stopped(inner: &[u8], transcript: &mut Transcript) -> bool {
     let Some(reason) = inner.strip_prefix(RESULT) else { return false };
     let end = reason.iter().take(64).position(|byte| *byte == b'\'');
@@ -115,8 +115,8 @@ impl Reader for Reading {
 
 impl Reading {
     /// Takes a string. It is a piece of the answer if there is no message. The repr of a value that cannot be
-    /// serialized is no text. `inner` is the string without its first quote. Text takes back a failure that was
-    /// reported before it.
+    /// serialized, and a string too large to keep, are no text. `inner` is the string without its first quote. Text
+    /// takes back a failure that was reported before it.
     fn take_string(&mut self, frame: &Frame<'_>, inner: &[u8], transcript: &mut Transcript) {
         if repr_stopped(inner, transcript) || inner.starts_with(b"{'") || frame.dropped.is_some() {
             return;
