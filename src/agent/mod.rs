@@ -181,7 +181,8 @@ impl Agent {
     /// it may try again.
     ///
     /// # Errors
-    /// Returns an error if there is no answer, or if its status, coding or content type says that there will be none.
+    /// Returns an error if there is no answer, or if its status, coding or content type says that there will be none. A
+    /// session that cannot be made, and a request that cannot be built or signed, are errors, too.
     pub async fn post(&self, call: &Call, authorization: &Authorization) -> Result<Answer, AgentError> {
         let url = &self.definition.url;
         if let Some(Setup::AdkSession(session)) = &call.setup {
@@ -313,8 +314,8 @@ impl Agent {
     }
 }
 
-/// Returns the beginning of an error's body, masked, as far as it comes within 5 s. Returns `None` if it is compressed
-/// or nothing is left of it.
+/// Returns the beginning of an error's body, masked, as far as it comes within 5 s. Returns `None` if it is compressed,
+/// or if neither words nor the hint of [`Call::clean`] are left of it.
 async fn error_body(mut response: Response, call: &Call, authorization: &Authorization) -> Option<String> {
     // Compressed bytes are nobody's words.
     if head::content_encoding(response.headers()).is_some() {

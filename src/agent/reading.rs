@@ -51,7 +51,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Creates the state before the first frame: no protocol is known, nothing was read, and nothing is decided.
+    /// Creates the state before the first frame: no protocol is known, and nothing is decided.
     pub(super) fn new() -> Reading {
         Reading {
             transcript: Transcript::new(),
@@ -77,10 +77,10 @@ impl Reading {
         self.verdict.is_some() && !self.awaits_usage
     }
 
-    /// Takes a frame. Blank lines are not counted. Once the run is decided, a frame is read for its usage only.
-    /// Otherwise a frame named `error` decides, before any protocol's rules. A frame that only adds to an answer that
-    /// is full already is passed over. A string, or an SSE frame within the data, is looked into. Anything else goes to
-    /// the protocol's reader if one is known, and is interpreted if not.
+    /// Takes a frame. Blank lines are not counted. A line that is no frame goes to [`Self::take_loose`]. Once the run
+    /// is decided, a frame is read for its usage only. Otherwise a frame named `error` decides, before any protocol's
+    /// rules. A frame that only adds to an answer that is full already is passed over. A string, or an SSE frame within
+    /// the data, is looked into. Anything else goes to the protocol's reader, or without one to [`Self::interpret`].
     pub(super) fn read(&mut self, frame: &Frame<'_>) {
         if frame.source == Source::Line
             && frame.text.is_empty()
@@ -139,9 +139,9 @@ impl Reading {
         }
     }
 
-    /// Takes a frame that the framing itself calls an error, and decides the run. A `serverErrorEvent` is read by the
-    /// rules of Strands TypeScript, whose frame it is. Otherwise the protocol's reader says what it means; without one
-    /// it is a failure in the frame's words.
+    /// Takes a frame named `error`, and decides the run. A `serverErrorEvent` is read by the rules of Strands
+    /// TypeScript, whose frame it is. Otherwise the protocol's reader says what it means; without one it is a failure
+    /// in the frame's words.
     fn read_error(&mut self, frame: &Frame<'_>) -> Verdict {
         let kind = RawJson::cut(frame.text).get("type").and_then(RawJson::whole_str);
         if kind.is_some_and(|kind| kind.is("serverErrorEvent"))
@@ -289,8 +289,8 @@ impl Reading {
     }
 
     /// Takes a frame by the rules of the protocol that is known. A frame that is not its own, and an event that ends
-    /// the run well, is read by the generic rules: a failure, a stop or an answer in it counts as without a protocol.
-    /// In any other frame an `error` is heard that stands beside what the protocol reads.
+    /// the run in order, is read by the generic rules: a failure, a stop or an answer in it counts as without a
+    /// protocol. In any other frame an `error` is heard that stands beside what the protocol reads.
     fn follow(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
         let verdict = self.reader.as_mut()?.read(frame, &mut self.transcript);
         if std::mem::take(&mut self.transcript.is_foreign) {
@@ -409,8 +409,8 @@ impl Reading {
         verdict
     }
 
-    /// Passes over a line that says nothing, and counts it as skipped if it has no `type`. A line that is no object may
-    /// belong to a document in several lines.
+    /// Passes over a line that says nothing, and counts it as skipped if it has no `type`. A line that is no whole
+    /// object or string goes to [`Self::take_loose`], whose verdict is returned.
     fn pass_over(&mut self, frame: &Frame<'_>, members: &Members<'_>) -> Option<Verdict> {
         let has_type = members.get(Name::Type).and_then(RawJson::whole_str).is_some();
         self.transcript.progress.skipped_events += u64::from(!has_type);
@@ -418,10 +418,10 @@ impl Reading {
         if members.is_closed || is_string { None } else { self.take_loose(frame) }
     }
 
-    /// Decides an answer that ended in order without a terminal event, by the rules of its protocol or by the generic
-    /// rules. By the generic rules such an end is a success, unless the last word said otherwise. They also decide if
-    /// only the `start` of a Vercel stream came, whose reader merely misses the terminal event, and they understood an
-    /// answer in other frames: any agent may send a `start`.
+    /// Decides an answer that ended in order without a terminal event, by its protocol's rules or by the generic ones.
+    /// By the generic rules such an end is a success, unless the last word said otherwise. They also decide, and the
+    /// protocol is forgotten, if only the `start` of a Vercel stream came, whose reader merely misses the terminal
+    /// event, and they understood an answer in other frames: any agent may send a `start`.
     pub(super) fn end(&mut self) -> Verdict {
         let Some(reader) = &mut self.reader else { return self.generic.end(&self.transcript) };
         let verdict = reader.end(&mut self.transcript);

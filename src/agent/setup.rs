@@ -15,8 +15,8 @@ use crate::agent::{
 };
 
 impl Agent {
-    /// Makes the session of an ADK server at `url`. The server answers 400 or 409 if the session is there already, so
-    /// these count as success.
+    /// Makes the session of an ADK server at `url`. Every 2xx status counts as success. The server answers 400 or 409
+    /// if the session is there already, so these count as success, too.
     ///
     /// # Errors
     /// Returns the errors of a call that the agent did not accept, see [`not_begun`].
