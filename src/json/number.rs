@@ -30,8 +30,8 @@ pub(crate) fn compare(left: &Number, right: &Number) -> Option<Ordering> {
     }
 }
 
-/// Returns the whole number that a text spells in any way (`900`, `900.0`, `9E2`). Returns `None` if it is none, is
-/// negative, or does not fit 64 bits.
+/// Returns the whole number that a text spells in any way (`900`, `900.0`, `9E2`, `-0`). Returns `None` if it is none,
+/// is negative, or does not fit 64 bits.
 pub(crate) fn whole(text: &str) -> Option<u64> {
     let decimal = Decimal::read(text)?;
     if decimal.digits.is_empty() {
