@@ -288,7 +288,8 @@ impl Generic {
     }
 
     /// Takes the answer that an object holds, in the first of its members that has text. A remark about the run counts
-    /// only if nothing else has been said, and the next answer replaces it.
+    /// only if nothing else has been said, and the next answer replaces it. All of the answer said again by an event of
+    /// another kind is not taken twice.
     fn take_answer(&mut self, frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
         if self.is_full_of(members, transcript) {
             transcript.is_understood = true;
