@@ -102,8 +102,9 @@ fn failure_in(frame: &Frame<'_>, value: RawJson<'_>) -> Option<Failed> {
         .then(|| Failed { message: exception.map_or_else(|| message_of(value, &[]), error_text), is_final: false })
 }
 
-/// Returns the failure that an `error` reports beside what a frame of a protocol's own says, or `None` if there is
-/// none. The error of a tool is the tool's, and the agent itself deals with it.
+/// Returns the failure that an `error`, or a `type` of that word, reports beside what a frame of a protocol's own says.
+/// Returns `None` if there is none. The error of a tool is the tool's, and the agent itself deals with it. An `error`
+/// beside an `original_type` is the SDK's report that it could not serialize something, and no failure.
 pub(crate) fn error_beside(frame: &Frame<'_>) -> Option<AnswerError> {
     // Nearly no frame has the name, and this costs the least.
     static NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"rror\""));

@@ -327,7 +327,8 @@ impl Generic {
         !kind.is_empty() && !self.first_kind.is_empty() && self.first_kind != kind[..kind.len().min(64)]
     }
 
-    /// Returns true if no more text of an object is kept, and there is no failure that it could take back.
+    /// Returns true if an object has text under the member that the pieces came from, no more of it is kept, and there
+    /// is no failure that it could take back.
     fn is_full_of(&self, members: &Members<'_>, transcript: &Transcript) -> bool {
         let first = || ANSWERS.into_iter().find(|name| members.has(*name));
         transcript.pieces.is_truncated()
