@@ -86,7 +86,7 @@ impl Skim {
         &self.out
     }
 
-    /// Returns true if it begins with the bracket of an object, whatever came behind that.
+    /// Returns true if the bytes so far begin with the bracket of an object, whatever came behind that.
     pub(crate) fn is_object(&self) -> bool {
         self.is_object
     }
