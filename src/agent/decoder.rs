@@ -144,8 +144,9 @@ impl Decoder {
     /// - A line that was cut off within an object is an interruption, unless the protocol that is known says that the
     ///   run failed or stopped short.
     /// - What the framing itself cannot read decides: an event that was cut, a document that is not JSON, an empty one.
-    /// - A body without a single event is empty, and a failure. An event stream without one is interrupted, because it
-    ///   may be kept open and end without a word.
+    ///   A failure that was reported before the cut comes first. A document that is lines of JSON is read as these.
+    /// - A body without a byte is empty, and a failure. An event stream or lines without an event are interrupted,
+    ///   because a stream may be kept open and end without a word. An array without elements is a whole answer.
     /// - A frame that was too large to keep may have said how the run ended. If nothing else was understood, the answer
     ///   is interrupted.
     /// - The protocol's reader decides, or the generic rules.

@@ -68,7 +68,8 @@ impl Loose {
         self.document.capacity() + self.skim.as_ref().map_or(0, |skim| skim.capacity())
     }
 
-    /// Returns true if not all of the document under way was kept, so that it completes nothing.
+    /// Returns true if a part of one of the lines of the document under way was not kept, so that it completes nothing.
+    /// A document that is skimmed because of its size does not count.
     pub(super) fn is_cut(&self) -> bool {
         self.is_cut
     }

@@ -246,7 +246,8 @@ impl Framer {
         if let Framer::Sse(sse) = self { sse.behind() } else { None }
     }
 
-    /// Returns the text of a body that is plain text in any case, as far as it is kept, or `None` for any other body.
+    /// Returns the text of a body that is plain text in any case, as far as it is kept. Returns `None` for any other
+    /// body, and as long as the text is blank.
     pub(crate) fn plain_text(&self) -> Option<&[u8]> {
         match self {
             Framer::Document(document) => document.plain_text(),
