@@ -76,7 +76,7 @@ impl Reader for Reading {
 }
 
 impl Reading {
-    /// Returns true if the message under way is that of this id.
+    /// Returns true if the message under way is that of this id, by its first 128 bytes.
     fn is_in(&self, id: Str<'_>) -> bool {
         let id = id.raw();
         self.message_id == id[..id.len().min(MAX_ID)]
