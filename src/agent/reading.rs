@@ -268,10 +268,10 @@ impl Reading {
         is_same
     }
 
-    /// Returns the object within a JSON string, or within `data:` text in such a string or unquoted, and the name of
-    /// the event that stands before it: agents serialize twice. After `data:` a whole string and `[DONE]` are returned
-    /// as well, and anything at all if the event is named `error`. Returns `None` for text that holds no event, for a
-    /// frame too large to keep, and for a protocol whose strings are always text. `inner` gets the unescaped text.
+    /// Returns the event within a JSON string, or within `data:` text in such a string or unquoted: its name, and its
+    /// data, which is an object, because agents serialize twice. After `data:` a whole string and `[DONE]` are data as
+    /// well, and so is anything under the name `error`. Returns `None` for text that holds no event, for a frame too
+    /// large to keep, and for a protocol whose strings are always text. `inner` gets the unescaped text.
     fn look_into<'t>(&self, frame: &Frame<'_>, inner: &'t mut BoundedText) -> Option<(&'t [u8], &'t [u8])> {
         let is_frame = is_frame_within(frame.text);
         if !(is_frame || within::may_begin(frame.text))
