@@ -36,9 +36,10 @@ pub(super) struct Reading {
 }
 
 impl Reader for Reading {
-    /// Takes a frame by its name. `end` decides the run. The data of `/stream` is a string or a chunk's object, that of
-    /// `/stream_log` a list of changes. `metadata` is ignored; an object that is no chunk, and a frame of another name,
-    /// are left to the generic rules.
+    /// Takes a frame by its name. `end` decides the run. If it has data of the agent's own, the generic rules read it,
+    /// and the end of the stream decides. The data of `/stream` is a string or a chunk's object, that of `/stream_log`
+    /// a list of changes. `metadata` is ignored; an object that is no chunk, and a frame of another name, are left to
+    /// the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         match frame.name {
             // The generic rules read it before it decides.

@@ -54,8 +54,8 @@ impl Generic {
         true
     }
 
-    /// Returns true if a server-sent event says nothing, as the one before it, and is of the same `kind`. It has no
-    /// member by which a protocol is recognised, and need not be examined further.
+    /// Returns true if a server-sent event says nothing, as the one before it, and is of the same `kind` or has none.
+    /// It has no member by which a protocol is recognised, and need not be examined further.
     pub(crate) fn is_silent_again(&self, frame: &Frame<'_>) -> bool {
         if !self.is_silent || frame.source != Source::Sse || !frame.name.is_empty() || frame.dropped.is_some() {
             return false;

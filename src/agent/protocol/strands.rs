@@ -76,7 +76,7 @@ fn is_text_event(frame: &Frame<'_>, data: Option<RawJson<'_>>) -> bool {
 }
 
 /// Leaves a frame of the SDK's own that was taken to the generic rules as well if it reports a failure: an agent may
-/// write one beside what the SDK sends.
+/// write one beside what the SDK sends. Decides nothing.
 fn heard(frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
     match failure_of(frame, &Members::of(frame.text)) {
         Some(_) => foreign(transcript),
@@ -89,7 +89,7 @@ pub(super) struct Reading;
 
 impl Reader for Reading {
     /// Takes a frame: a string, an object, or the unquoted data of an SSE frame, which is a piece of the answer. Other
-    /// values are ignored.
+    /// values are ignored, or left to the generic rules if they are lines of NDJSON.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         match frame.text {
             [b'"', inner @ ..] => {
@@ -131,8 +131,9 @@ impl Reading {
     }
 
     /// Takes an object: an event of the model, a forced stop, an interrupt, a result or a message, looked for in this
-    /// order. A forced stop decides the run. The text of `data` is not read, because the model's event has it, too. An
-    /// object that is none of these is left to the generic rules, and so is one that reports a failure beside them.
+    /// order. A forced stop decides the run. An interrupt is noted, and the rest is read. The text of `data` is not
+    /// read, because the model's event has it, too. An object that is none of these is left to the generic rules, and
+    /// so is one that reports a failure beside them.
     fn take_object(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         if let Some(event) = RawJson::cut(frame.text).enter("event").filter(|event| event.is_object()) {
             return self.take_model_event(event, transcript);
