@@ -231,7 +231,7 @@ impl Decoder {
     }
 
     /// Decides a body that was taken for a document and is lines of JSON. It was not seen before because the first line
-    /// is longer than [`crate::agent::framing::frame::PREFIX`].
+    /// is a string, or longer than [`crate::agent::framing::frame::PREFIX`].
     fn framed_again(&mut self, lines: &[u8]) -> Verdict {
         self.framer = Framer::lines();
         let bytes = std::mem::take(&mut self.reading.transcript.progress.bytes);

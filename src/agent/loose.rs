@@ -37,7 +37,7 @@ pub(super) struct Loose {
 
 impl Loose {
     /// Returns true if a line belongs to the document under way, so that it is no frame: it begins with a space, a tab,
-    /// a closing bracket (`}` or `]`) or a double quote. Without a document there is none.
+    /// a closing bracket (`}` or `]`) or a double quote. Without a document under way no line does.
     pub(super) fn continues(&self, line: &[u8]) -> bool {
         !self.document.is_empty() && matches!(line.first(), Some(b' ' | b'\t' | b'}' | b']' | b'"'))
     }

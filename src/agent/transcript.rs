@@ -67,7 +67,7 @@ impl Transcript {
     }
 
     /// Begins a message whose role is the assistant's or missing, because only assistants are streamed. After the start
-    /// of another role, text is appended to the message before.
+    /// of another role, text is appended to the message before. In any case the answer counts as understood.
     pub(crate) fn begin_message_of(&mut self, role: Option<RawJson<'_>>) {
         self.is_understood = true;
         if role.and_then(RawJson::as_str).is_none_or(|role| role.is("assistant")) {
