@@ -140,15 +140,15 @@ fn says_failed(members: &Members<'_>) -> bool {
 impl Name {
     /// Returns true if `value`, the value of a member of this name, says that the run failed:
     ///
-    /// - `error`, `errors`, `errorMessage`, an exception, an error of the graph: it is not empty, and
+    /// - `error`, `errors`, `errorMessage`, `exception` and its like, an error of the graph: it is not empty, and
     ///   [`is_nothing_said`] does not hold.
     /// - `errorCode`: so, too, and it is no word of success.
     /// - `status`: a word of failure other than `fail`, or a number from 400 to 599.
     /// - `success`, `ok`: false. `isError`, `failed`: true. Either may be a text.
-    /// - `statusCode`: at least 400. `code`: from 400 to 599.
+    /// - `statusCode`: at least 400. `code`: from 400 to 599. Either may be a text.
     /// - `type`, `event`, `kind`: a word of failure.
     ///
-    /// Any other name says nothing of it.
+    /// Any other name says nothing of it. [`exception_of`] finds Bedrock's exceptions.
     pub(super) fn says_failed(self, value: RawJson<'_>) -> bool {
         let is_said = || value.is_something() && !is_nothing_said(value);
         let is_failure_word = || value.whole_str().is_some_and(is_failure);
