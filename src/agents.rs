@@ -93,8 +93,8 @@ impl Agents {
         })
     }
 
-    /// Returns the mark of the agent's definition, or `None` if only a request can tell it: its definition is a
-    /// parameter that was not read in the last five minutes. No request is made.
+    /// Returns the mark of the agent's definition, or `None` if there is none, or only a request can tell it: its
+    /// definition is a parameter that was not read in the last five minutes. No request is made.
     pub fn known(&self, id: &str) -> Option<DefinitionMark> {
         let read = self.read();
         let of_parameter = || read.get(id).filter(|(until, _)| SystemTime::now() < *until).map(|(_, agent)| agent);
@@ -229,7 +229,8 @@ impl Agents {
     /// may come from a cache: [`Self::is_renewable`] forgets one that the agent refused.
     ///
     /// # Errors
-    /// Returns `AuthenticationFailed`, retryable if a later attempt may get it.
+    /// Returns `AuthenticationFailed`, retryable if a later attempt may get it. Returns `Internal` if a secret cannot
+    /// stand in its header.
     pub async fn authorize(&self, agent: &Agent) -> Result<Authorization, Failure> {
         match &agent.definition.auth {
             AgentAuth::None => Ok(Authorization::None),

@@ -16,7 +16,8 @@ pub(super) struct ShortBody {
 }
 
 impl ShortBody {
-    /// Takes the next bytes. A body that does not begin like an object, or is too long, is given up.
+    /// Takes the next bytes. A body that does not begin like an object, or is too long, is given up: from then on
+    /// nothing of it is kept.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         if self.is_too_long {
             return;
@@ -46,8 +47,8 @@ impl ShortBody {
     }
 }
 
-/// Returns the interval in seconds that an acknowledgement promises as `heartbeatSeconds`. A value that is no whole
-/// number from 1 on promises nothing, `None`.
+/// Returns the interval in seconds that an acknowledgement promises as `heartbeatSeconds`, a number or a text. A value
+/// that is no whole number from 1 on, or does not fit 32 bits, promises nothing, `None`.
 fn heartbeat_of(document: &Value) -> Option<u32> {
     let seconds = document.get("heartbeatSeconds").and_then(whole_number)?;
     u32::try_from(seconds).ok().filter(|seconds| *seconds > 0)

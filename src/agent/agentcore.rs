@@ -3,7 +3,8 @@
 use reqwest::Url;
 
 /// Returns the URL of StopRuntimeSession, or `None` for a path that is not a runtime's. A runtime is called at
-/// `/runtimes/{arn}/invocations`. The stop is beside it, with the same query, which holds the qualifier.
+/// `/runtimes/{arn}/invocations`, with the colons of its ARN encoded. The stop is beside it, with the same query, which
+/// holds the qualifier.
 /// <https://docs.aws.amazon.com/bedrock-agentcore/latest/APIReference/API_StopRuntimeSession.html>
 pub(super) fn stop_url(agent_url: &Url) -> Option<Url> {
     let runtime = agent_url.path().strip_suffix("/invocations")?;

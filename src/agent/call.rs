@@ -39,8 +39,7 @@ pub struct Call {
     pub(super) headers: HeaderMap,
     pub(super) setup: Option<Setup>,
     pub(super) execution_id: String,
-    /// The texts that must be masked in the agent's words: the prompt, the texts of `input`, and those of its row in
-    /// the agents table.
+    /// The texts that must be masked in the agent's words, see [`private_texts`].
     private: Vec<String>,
     hint: Option<&'static str>,
 }
@@ -82,9 +81,9 @@ impl Call {
         })
     }
 
-    /// Returns the agent's words with everything masked that quotes the prompt, `input`, the agent's row, or the secret
-    /// of `authorization`, as [`redact`] does. If AgentCore may have withheld the header of the A2A version, a hint at
-    /// this follows, even after no words.
+    /// Returns the agent's words with everything masked that quotes the prompt, `input`, the agent's row, the token of
+    /// a detached run, or the secret of `authorization`, as [`redact`] does. If AgentCore may have withheld the header
+    /// of the A2A version, a hint at this follows, even after no words.
     pub(super) fn clean(&self, said: &str, authorization: &Authorization) -> String {
         let private = self.private.iter().map(String::as_str).chain(authorization.secret());
         let said = redact(said, &private.collect::<Vec<_>>());
@@ -98,17 +97,18 @@ impl Call {
 /// Returns a body as JSON text. Halves of surrogate pairs in it are escapes, as the event had them.
 ///
 /// # Errors
-/// If the body cannot be written as JSON, which does not happen.
+/// Returns an error if the body cannot be written as JSON, which does not happen.
 pub(super) fn bytes(body: &Value) -> Result<Vec<u8>, AgentError> {
     let json = serde_json::to_string(body).map_err(|error| AgentError::Request(error.to_string()))?;
     Ok(surrogate::unmarked(json).into_bytes())
 }
 
 /// Returns the headers that each try of a call sends, all but the authorization. The function's own replace those of
-/// the definition. AgentCore and agents of the form `invocations` also get the headers of AgentCore's session.
+/// the definition. AgentCore and agents of the form `invocations` also get the headers of AgentCore's session. A trace
+/// header that cannot be sent is left out.
 ///
 /// # Errors
-/// If a header of the definition or the session id cannot be sent.
+/// Returns an error if a header of the definition or the session id cannot be sent.
 fn request_headers(
     definition: &AgentDefinition,
     request: &Request<'_>,
@@ -141,7 +141,8 @@ fn request_headers(
 }
 
 /// Returns the texts of a request that must not be repeated: the prompt, the token of a detached run, the values within
-/// `input`, and from the agent's row the system prompt and the values within `mcpConfig`.
+/// `input`, and from the agent's row the system prompt and the values within `mcpConfig`. Half a surrogate pair in them
+/// is U+FFFD, as the agent quotes it.
 fn private_texts(request: &Request<'_>) -> Vec<String> {
     let task = &request.fire.task;
     let mut private = vec![task.prompt.clone()];

@@ -24,7 +24,8 @@ impl Decision {
         self.0.is_made.store(true, Ordering::Release);
     }
 
-    /// Waits until [`Self::end_wait`] is called, or returns at once if it was.
+    /// Waits until a call of [`Self::end_wait`] returns true, or returns at once if one did. One such call ends one
+    /// wait.
     pub(super) async fn wait_ended(&self) {
         self.0.enough.notified().await;
     }

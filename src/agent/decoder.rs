@@ -5,7 +5,8 @@
 //! - The first terminal event decides. After it only usage is read, if the protocol sends it last.
 //! - No success: a torn answer, or an end without the terminal event that a protocol promises.
 //! - Memory is constant and time linear, however the bytes are chunked. From an event of more than 1 MiB a part
-//!   is kept, up to 128 KiB: the members at its top that say what it is and how the run ended, and a part of what each holds.
+//!   is kept, up to 128 KiB: the members at its top that say what it is and how the run ended, and a part of what each
+//!   holds.
 //! - No content of an event is an error of the decoder. An event that cannot be read is counted and passed over.
 
 use crate::agent::framing::{
@@ -47,8 +48,8 @@ impl Decoder {
     /// its parameters are ignored, and an empty one is none. The framing is chosen by it and by the body's beginning.
     ///
     /// # Errors
-    /// Any media type but those of [`crate::agent`]'s framings. A login page with status 200, for example, is no
-    /// answer.
+    /// Returns an error for any media type but those of [`crate::agent`]'s framings. A login page with status 200, for
+    /// example, is no answer.
     pub fn new(content_type: Option<&str>) -> Result<Decoder, UnsupportedContentType> {
         let content_type = content_type.unwrap_or_default();
         let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -56,8 +57,8 @@ impl Decoder {
         Ok(Decoder { framer: Framer::new(declared), reading: Reading::new() })
     }
 
-    /// Reads the answer by the rules of a protocol that was set for the agent. A protocol without rules of its own
-    /// changes nothing: its answers are recognised.
+    /// Reads the answer by the rules of a protocol that was set for the agent. `None`, and a protocol without rules of
+    /// its own, change nothing: the answers are recognised.
     #[must_use]
     pub fn with_protocol(mut self, protocol: Option<Protocol>) -> Decoder {
         if let Some(protocol) = protocol.filter(|protocol| protocol.is_set_for_answers()) {
@@ -143,8 +144,9 @@ impl Decoder {
     /// - A line that was cut off within an object is an interruption, unless the protocol that is known says that the
     ///   run failed or stopped short.
     /// - What the framing itself cannot read decides: an event that was cut, a document that is not JSON, an empty one.
-    /// - A body without a single event is empty, and a failure. An event stream without one is interrupted, because it
-    ///   may be kept open and end without a word.
+    ///   A failure that was reported before the cut comes first. A document that is lines of JSON is read as these.
+    /// - A body without a byte is empty, and a failure. An event stream or lines without an event are interrupted,
+    ///   because a stream may be kept open and end without a word. An array without elements is a whole answer.
     /// - A frame that was too large to keep may have said how the run ended. If nothing else was understood, the answer
     ///   is interrupted.
     /// - The protocol's reader decides, or the generic rules.
@@ -229,7 +231,7 @@ impl Decoder {
     }
 
     /// Decides a body that was taken for a document and is lines of JSON. It was not seen before because the first line
-    /// is longer than [`crate::agent::framing::frame::PREFIX`].
+    /// is a string, or longer than [`crate::agent::framing::frame::PREFIX`].
     fn framed_again(&mut self, lines: &[u8]) -> Verdict {
         self.framer = Framer::lines();
         let bytes = std::mem::take(&mut self.reading.transcript.progress.bytes);
@@ -241,8 +243,9 @@ impl Decoder {
         }
     }
 
-    /// Takes the whole document as the answer if none of its members is an answer. A string was read already, and null
-    /// says nothing. For an array, the beginning that was kept is taken.
+    /// Takes the whole document as the answer, once none of its members was one. A string was read already, and null
+    /// says nothing. An empty object or array counts as understood and gives no text. For an array, the beginning that
+    /// was kept is taken. A body that is no document changes nothing.
     fn whole_document(&mut self) {
         let pieces = &mut self.reading.transcript.pieces;
         match &mut self.framer {

@@ -73,7 +73,8 @@ impl AgentError {
 }
 
 impl From<AgentError> for Failure {
-    /// Only an agent that surely did not take the call leaves a failure that another attempt may repair.
+    /// Returns the failure of the run, with the beginning of the agent's error body if there is one. Only an agent that
+    /// surely did not take the call leaves a failure that another attempt may repair.
     fn from(error: AgentError) -> Self {
         let message = chain(&error);
         let fatal = |error_type| Self::fatal(error_type, message.clone());

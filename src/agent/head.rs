@@ -60,8 +60,8 @@ impl Head {
     }
 }
 
-/// Returns the name of the first content encoding that is not `identity`, or `None` if the body has none. An unknown
-/// name is not repeated.
+/// Returns the name of the first content encoding that is not `identity`, or `None` if the body has none. For an
+/// unknown name, which is not repeated, the words `of an unknown name` are returned.
 pub(super) fn content_encoding(headers: &HeaderMap) -> Option<&'static str> {
     let mut encodings =
         headers.get_all(CONTENT_ENCODING).iter().flat_map(|line| line.to_str().unwrap_or("?").split(','));

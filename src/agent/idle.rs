@@ -32,8 +32,8 @@ impl Idle {
         self.limit
     }
 
-    /// Notes that a piece came at `at`: the wait is over once the limit has passed from then on. Without a limit
-    /// nothing changes.
+    /// Notes that a piece came at `at`: the wait is over once the limit has passed from then on. Without a limit, or
+    /// after [`Self::end_at`], nothing changes.
     pub(super) fn heard(&mut self, at: Instant) {
         if let Some(limit) = self.limit {
             // A limit that no instant can hold is none.
@@ -52,7 +52,7 @@ impl Idle {
         }
     }
 
-    /// Waits until the wait is over. Without a limit this never returns.
+    /// Waits until the wait is over. Without a limit, and without [`Self::end_at`], this never returns.
     pub(super) async fn over(&mut self) {
         poll_fn(|context| self.poll_over(context)).await;
     }

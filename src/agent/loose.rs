@@ -1,5 +1,5 @@
-//! Lines of a stream that are no frames: a document in several lines, a traceback, an object as Python prints it. An
-//! agent that fails often says so in such a line, and nowhere else.
+//! Lines of a stream that are no frames: a document in several lines, a traceback, a report of an error. An agent that
+//! fails often says so in such a line, and nowhere else.
 
 use crate::agent::framing::frame::is_kept;
 use crate::agent::report::{MAX_LINE, is_report, is_traceback};
@@ -36,8 +36,8 @@ pub(super) struct Loose {
 }
 
 impl Loose {
-    /// Returns true if a line belongs to the document under way: it is indented, ends a bracket, or begins with
-    /// a quote.
+    /// Returns true if a line belongs to the document under way, so that it is no frame: it begins with a space, a tab,
+    /// a closing bracket (`}` or `]`) or a double quote. Without a document under way no line does.
     pub(super) fn continues(&self, line: &[u8]) -> bool {
         !self.document.is_empty() && matches!(line.first(), Some(b' ' | b'\t' | b'}' | b']' | b'"'))
     }
@@ -48,7 +48,7 @@ impl Loose {
         self.give_up();
     }
 
-    /// Gives up the document under way.
+    /// Gives up the document under way. Its bytes are lost.
     fn give_up(&mut self) {
         if !self.document.is_empty() {
             self.document = Vec::new();
@@ -58,7 +58,7 @@ impl Loose {
         }
     }
 
-    /// Returns true if a document was begun and has not ended.
+    /// Returns true if a document was begun, and was neither taken nor given up since.
     pub(super) fn is_open(&self) -> bool {
         !self.document.is_empty()
     }
@@ -68,7 +68,8 @@ impl Loose {
         self.document.capacity() + self.skim.as_ref().map_or(0, |skim| skim.capacity())
     }
 
-    /// Returns true if not all of the document under way was kept, so that it completes nothing.
+    /// Returns true if a part of one of the lines of the document under way was not kept, so that it completes nothing.
+    /// A document that is skimmed because of its size does not count.
     pub(super) fn is_cut(&self) -> bool {
         self.is_cut
     }
@@ -84,9 +85,10 @@ impl Loose {
         (skim.map_or(document, |mut skim| skim.object().to_vec()), dropped)
     }
 
-    /// Takes a line that is no frame. A line that is no part of the document under way gives the document up. A
-    /// document over 256 KiB is skimmed. A further line of a document of which not all was kept (`is_cut`) is left out,
-    /// because a half of it would change how the lines behind it are read.
+    /// Takes a line that is no frame, and returns what it made known. A blank line changes nothing. A line that is no
+    /// part of the document under way gives the document up, and may begin another. A document over 256 KiB is skimmed.
+    /// A further line of a document of which not all was kept (`is_cut`) is left out, because a half of it would change
+    /// how the lines behind it are read. The first line is kept even so.
     pub(super) fn take(&mut self, line: &[u8], is_cut: bool) -> Found {
         let text = scan::trim(line);
         if text.is_empty() {
@@ -130,9 +132,9 @@ impl Loose {
         }
     }
 
-    /// Takes a line that is no part of a document, and returns the failure that it reports: the first line of a
-    /// traceback without words, the last one of it, or a report by itself, with the line as its words. Lines in between
-    /// say nothing.
+    /// Takes a line that is no part of a document, and returns the failure that it reports, if it does. The first line
+    /// of a traceback is one without words. The last one, the next that is not indented, and a report by itself are
+    /// failures with the line as words. Lines in between say nothing.
     fn trace(&mut self, line: &[u8], text: &[u8]) -> Found {
         let cut = &text[..text.len().min(MAX_LINE)];
         if is_traceback(cut) {

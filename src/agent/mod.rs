@@ -89,14 +89,14 @@ impl Answer {
     /// Reads it to its terminal event or its end, and calls `report` after each piece, with the moment at which it
     /// came. `run` is the span to log in, which is not entered with each piece.
     ///
-    /// `idle_timeout` bounds the wait for each piece. The whole answer has no limit here. Once the run is decided,
-    /// `decision` is told. From then on the wait for usage is at most 2 s, and ends sooner if `decision` says so. An
-    /// answer that is kept open counts as ended then. If the connection breaks, or closes where this cannot be
-    /// distinguished from the body's end, the answer is torn. This is no error. A short body that acknowledges the
-    /// execution is no result, whether or not the run is a detached one.
+    /// `idle_timeout` bounds the wait for each piece. The whole answer has no limit here. Once the run is decided, or
+    /// the answer has ended, `decision` is told. After the decision the wait for usage is at most 2 s, and ends sooner
+    /// if `decision` says so. An answer that is kept open counts as ended then. If the connection breaks, or closes
+    /// where this cannot be distinguished from the body's end, the answer is torn. This is no error. A short body that
+    /// acknowledges the execution is no result, whether or not the run is a detached one.
     ///
     /// # Errors
-    /// Returns [`AgentError::Stalled`] if nothing comes for the idle timeout.
+    /// Returns [`AgentError::Stalled`] if nothing comes for the idle timeout before the run is decided.
     async fn read(
         mut self,
         idle_timeout: Option<Duration>,
@@ -181,7 +181,8 @@ impl Agent {
     /// it may try again.
     ///
     /// # Errors
-    /// Returns an error if there is no answer, or if its status, coding or content type says that there will be none.
+    /// Returns an error if there is no answer, or if its status, coding or content type says that there will be none. A
+    /// session that cannot be made, and a request that cannot be built or signed, are errors, too.
     pub async fn post(&self, call: &Call, authorization: &Authorization) -> Result<Answer, AgentError> {
         let url = &self.definition.url;
         if let Some(Setup::AdkSession(session)) = &call.setup {
@@ -313,8 +314,8 @@ impl Agent {
     }
 }
 
-/// Returns the beginning of an error's body, masked, as far as it comes within 5 s. Returns `None` if it is compressed
-/// or nothing is left of it.
+/// Returns the beginning of an error's body, masked, as far as it comes within 5 s. Returns `None` if it is compressed,
+/// or if neither words nor the hint of [`Call::clean`] are left of it.
 async fn error_body(mut response: Response, call: &Call, authorization: &Authorization) -> Option<String> {
     // Compressed bytes are nobody's words.
     if head::content_encoding(response.headers()).is_some() {

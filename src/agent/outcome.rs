@@ -7,10 +7,11 @@ use crate::domain::protocol::Protocol;
 
 impl Reading {
     /// Sums up an answer that has ended. If nothing decided it, it is interrupted. After HTTP 202, an answer that would
-    /// be completed, or is empty or no JSON, is incomplete as `working`. The protocol is named only if something was
-    /// understood by it. If nothing of a completed answer was understood, the protocol is `Unknown`. The text is left
-    /// out unless the run completed or stopped short. A failure or an interruption keeps the finish reason that the
-    /// agent named. HTTP 202 and an A2A task at work acknowledge a detached run.
+    /// be completed, or is empty or no JSON, is incomplete as `working`. The protocol is the one that was recognised or
+    /// set, and `Generic` without one. It is `Unknown` if the answer is completed and had events, but nothing of it was
+    /// understood. The text is left out unless the run completed or stopped short. A failure or an interruption keeps
+    /// the finish reason that the agent named. An answer that is incomplete as `working` acknowledges a detached run if
+    /// it came with HTTP 202 or is A2A's.
     pub(super) fn into_outcome(self) -> Outcome {
         let mut transcript = self.transcript;
         let mut verdict = self.verdict.unwrap_or(Verdict::Interrupted(Interruption::NoTerminalEvent));

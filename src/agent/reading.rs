@@ -51,7 +51,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Creates the state before the first frame: no protocol is known, nothing was read, and nothing is decided.
+    /// Creates the state before the first frame: no protocol is known, and nothing is decided.
     pub(super) fn new() -> Reading {
         Reading {
             transcript: Transcript::new(),
@@ -77,10 +77,11 @@ impl Reading {
         self.verdict.is_some() && !self.awaits_usage
     }
 
-    /// Takes a frame. Blank lines are not counted. Once the run is decided, a frame is read for its usage only.
-    /// Otherwise a frame named `error` decides, before any protocol's rules. A frame that only adds to an answer that
-    /// is full already is passed over. A string, or an SSE frame within the data, is looked into. Anything else goes to
-    /// the protocol's reader if one is known, and is interpreted if not.
+    /// Takes a frame. Blank lines are not counted. A line that is no frame goes to [`Self::take_loose`]. Once the run
+    /// is decided, a frame is read for its usage only. Otherwise a frame named `error` decides, before any protocol's
+    /// rules. A frame that only adds to an answer that is full already is passed over. A string, or an SSE frame within
+    /// the data, is looked into. Anything else goes to the protocol's reader, or without one to [`Self::interpret`]. An
+    /// object of which not all was kept may say that the run failed: it puts an end in order in doubt.
     pub(super) fn read(&mut self, frame: &Frame<'_>) {
         if frame.source == Source::Line
             && frame.text.is_empty()
@@ -131,7 +132,6 @@ impl Reading {
             (None, _) => self.interpret(frame, frame),
         };
         if frame.dropped.is_some() && frame.text.starts_with(b"{") && !frame.is_whole() {
-            // What was not kept may say that the run failed.
             self.transcript.doubt_the_end();
         }
         if self.verdict.is_some() {
@@ -139,9 +139,9 @@ impl Reading {
         }
     }
 
-    /// Takes a frame that the framing itself calls an error, and decides the run. A `serverErrorEvent` is read by the
-    /// rules of Strands TypeScript, whose frame it is. Otherwise the protocol's reader says what it means; without one
-    /// it is a failure in the frame's words.
+    /// Takes a frame named `error`, and decides the run. A `serverErrorEvent` is read by the rules of Strands
+    /// TypeScript, whose frame it is. Otherwise the protocol's reader says what it means; without one it is a failure
+    /// in the frame's words.
     fn read_error(&mut self, frame: &Frame<'_>) -> Verdict {
         let kind = RawJson::cut(frame.text).get("type").and_then(RawJson::whole_str);
         if kind.is_some_and(|kind| kind.is("serverErrorEvent"))
@@ -268,10 +268,10 @@ impl Reading {
         is_same
     }
 
-    /// Returns the object within a JSON string, or within `data:` text in such a string or unquoted, and the name of
-    /// the event that stands before it: agents serialize twice. After `data:` a whole string and `[DONE]` are returned
-    /// as well, and anything at all if the event is named `error`. Returns `None` for text that holds no event, for a
-    /// frame too large to keep, and for a protocol whose strings are always text. `inner` gets the unescaped text.
+    /// Returns the event within a JSON string, or within `data:` text in such a string or unquoted: its name, and its
+    /// data, which is an object, because agents serialize twice. After `data:` a whole string and `[DONE]` are data as
+    /// well, and so is anything under the name `error`. Returns `None` for text that holds no event, for a frame too
+    /// large to keep, and for a protocol whose strings are always text. `inner` gets the unescaped text.
     fn look_into<'t>(&self, frame: &Frame<'_>, inner: &'t mut BoundedText) -> Option<(&'t [u8], &'t [u8])> {
         let is_frame = is_frame_within(frame.text);
         if !(is_frame || within::may_begin(frame.text))
@@ -288,9 +288,10 @@ impl Reading {
         within::event(scan::trim(inner.as_str().as_bytes()))
     }
 
-    /// Takes a frame by the rules of the protocol that is known. A frame that is not its own, and an event that ends
-    /// the run well, is read by the generic rules: a failure, a stop or an answer in it counts as without a protocol.
-    /// In any other frame an `error` is heard that stands beside what the protocol reads.
+    /// Takes a frame by the rules of the protocol that is known. A frame that is not its own is read by the generic
+    /// rules: a failure, a stop or an answer in it counts as without a protocol. Of an event that ends the run in order
+    /// they read a failure and a stop, and other members of the same names are heard. In a frame that decides nothing
+    /// an `error` is heard that stands beside what the protocol reads.
     fn follow(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
         let verdict = self.reader.as_mut()?.read(frame, &mut self.transcript);
         if std::mem::take(&mut self.transcript.is_foreign) {
@@ -361,8 +362,8 @@ impl Reading {
     }
 
     /// Takes a frame by the protocol's rules. If no protocol is known yet, it is recognised here, and the generic rules
-    /// read a frame that no protocol recognises. `frame` may be the object found within the string `outer`. Otherwise
-    /// both are the same frame.
+    /// read a frame with data that no protocol recognises. `frame` is `outer`, or the object found within that string.
+    /// If the object says nothing, the string is the answer. In SSE a dictionary as Python prints it is read as JSON.
     fn interpret(&mut self, frame: &Frame<'_>, outer: &Frame<'_>) -> Option<Verdict> {
         if frame.source == Source::Sse
             && let Some(json) = literals(frame.text)
@@ -401,7 +402,6 @@ impl Reading {
         let (is_understood, verdict) =
             self.generic.read(frame, Some(&members).filter(|_| is_object), &mut self.transcript);
         if !is_understood && is_object && !std::ptr::eq(frame, outer) {
-            // An inner object that says nothing was the agent's answer, written as JSON.
             self.generic.read(outer, None, &mut self.transcript);
         } else if !is_understood && frame.source == Source::Line && frame.dropped.is_none() {
             return self.pass_over(frame, &members).or(verdict);
@@ -409,8 +409,8 @@ impl Reading {
         verdict
     }
 
-    /// Passes over a line that says nothing, and counts it as skipped if it has no `type`. A line that is no object may
-    /// belong to a document in several lines.
+    /// Passes over a line that says nothing, and counts it as skipped if it has no `type`. A line that is no whole
+    /// object or string goes to [`Self::take_loose`], whose verdict is returned.
     fn pass_over(&mut self, frame: &Frame<'_>, members: &Members<'_>) -> Option<Verdict> {
         let has_type = members.get(Name::Type).and_then(RawJson::whole_str).is_some();
         self.transcript.progress.skipped_events += u64::from(!has_type);
@@ -418,10 +418,10 @@ impl Reading {
         if members.is_closed || is_string { None } else { self.take_loose(frame) }
     }
 
-    /// Decides an answer that ended in order without a terminal event, by the rules of its protocol or by the generic
-    /// rules. By the generic rules such an end is a success, unless the last word said otherwise. They also decide if
-    /// only the `start` of a Vercel stream came, whose reader merely misses the terminal event, and they understood an
-    /// answer in other frames: any agent may send a `start`.
+    /// Decides an answer that ended in order without a terminal event, by its protocol's rules or by the generic ones,
+    /// by which it is a success unless the last word said otherwise. These also decide, and the protocol is forgotten,
+    /// if only the `start` of a Vercel stream came, and they understood an answer in other frames: any agent may send a
+    /// `start`.
     pub(super) fn end(&mut self) -> Verdict {
         let Some(reader) = &mut self.reader else { return self.generic.end(&self.transcript) };
         let verdict = reader.end(&mut self.transcript);

@@ -82,8 +82,8 @@ pub(super) fn gravest(protocol: Protocol, frame: &Frame<'_>, mut verdict: Verdic
     verdict
 }
 
-/// Notes how the agent stopped by a frame that does not end the run, if the frame says something worse than the
-/// transcript has once other members of the same names are heard.
+/// Notes how the agent stopped by a frame that does not end the run, as it is read once other members of the same names
+/// are heard. A failure, or a reason to stop, is noted only if the transcript has none.
 pub(super) fn note_gravest(protocol: Protocol, frame: &Frame<'_>, transcript: &mut Transcript) {
     read_others(protocol, frame, |_, other| {
         if transcript.failure.is_none() {
@@ -95,7 +95,7 @@ pub(super) fn note_gravest(protocol: Protocol, frame: &Frame<'_>, transcript: &m
 }
 
 /// Reads a frame as if it had only one member of each name, once for each choice among them that another reader of JSON
-/// may make. `hear` gets what was read, and returns true to end this.
+/// may make. Without two members of one name it is not read. `hear` gets what was read, and returns true to end this.
 fn read_others(protocol: Protocol, frame: &Frame<'_>, mut hear: impl FnMut(Option<Verdict>, &Transcript) -> bool) {
     let mut text = Vec::new();
     let mut at = 0;

@@ -15,8 +15,8 @@ use crate::agent::{
 };
 
 impl Agent {
-    /// Makes the session of an ADK server at `url`. The server answers 400 or 409 if the session is there already, so
-    /// these count as success.
+    /// Makes the session of an ADK server at `url`. Every 2xx status counts as success. The server answers 400 or 409
+    /// if the session is there already, so these count as success, too.
     ///
     /// # Errors
     /// Returns the errors of a call that the agent did not accept, see [`not_begun`].
@@ -40,8 +40,8 @@ impl Agent {
 
     /// Opens a session on an MCP server by `initialize` and its notification, each in one try. Returns the call's
     /// headers with those that name the session and the version. The version is the one that the server agreed to, or
-    /// the one asked for if its answer names none. Returns `None` if the server gives no session or refuses the
-    /// notification: then it refused the call for another reason.
+    /// the one asked for if its answer names none. Returns `None` if the server gives no session, or answers one of the
+    /// two with another status than 2xx: then it refused the call for another reason.
     ///
     /// # Errors
     /// Returns the errors of a call that the agent did not accept, see [`not_begun`].

@@ -60,14 +60,14 @@ impl Transcript {
         }
     }
 
-    /// Begins an assistant's message. The last one stays until this one has text.
+    /// Begins an assistant's message. The last one stays until this one has text. The answer counts as understood.
     pub(crate) fn begin_message(&mut self) {
         self.is_understood = true;
         self.between_messages = true;
     }
 
     /// Begins a message whose role is the assistant's or missing, because only assistants are streamed. After the start
-    /// of another role, text is appended to the message before.
+    /// of another role, text is appended to the message before. In any case the answer counts as understood.
     pub(crate) fn begin_message_of(&mut self, role: Option<RawJson<'_>>) {
         self.is_understood = true;
         if role.and_then(RawJson::as_str).is_none_or(|role| role.is("assistant")) {
@@ -83,8 +83,8 @@ impl Transcript {
     }
 
     /// Appends a piece of the message's text. The first piece of a message replaces the message before. Text also takes
-    /// back a failure that was reported before it, because the agent went on. A missing or empty piece, and the text of
-    /// a frame too large to keep, change nothing.
+    /// back a failure that was reported before it, and a doubt, because the agent went on. A missing or empty piece,
+    /// and the text of a frame too large to keep, do none of this. In any case the answer counts as understood.
     pub(crate) fn delta(&mut self, text: Option<Str<'_>>) {
         self.is_understood = true;
         let Some(text) = text.filter(|text| !text.is_empty() && !self.is_muted) else { return };
@@ -96,8 +96,8 @@ impl Transcript {
     }
 
     /// Takes the text of a whole message that `write` appends. If there is any, it replaces the text so far and takes
-    /// back a failure that was reported before it, and what comes next begins another message. A frame too large to
-    /// keep has no text.
+    /// back a failure that was reported before it, and a doubt, and what comes next begins another message. A frame too
+    /// large to keep has no text. In any case the answer counts as understood.
     pub(crate) fn message(&mut self, write: impl FnOnce(&mut BoundedText)) {
         self.is_understood = true;
         if self.is_muted {
@@ -112,7 +112,8 @@ impl Transcript {
         }
     }
 
-    /// Adds the token counts of one model call. A value that names no count changes nothing.
+    /// Adds the token counts of one model call, and notes that the answer was understood. A value that names no count
+    /// changes nothing.
     pub(crate) fn add_usage(&mut self, usage: Option<RawJson<'_>>) {
         if let Some(usage) = usage.and_then(Counts::of) {
             self.is_understood = true;
@@ -121,8 +122,8 @@ impl Transcript {
         }
     }
 
-    /// Replaces the token counts, where an agent sends those of the whole run. A value that names no count changes
-    /// nothing.
+    /// Replaces the token counts, where an agent sends those of the whole run, and notes that the answer was
+    /// understood. A value that names no count changes nothing.
     pub(crate) fn set_usage(&mut self, usage: Option<RawJson<'_>>) {
         if let Some(usage) = usage.and_then(Counts::of) {
             self.is_understood = true;
@@ -130,9 +131,10 @@ impl Transcript {
         }
     }
 
-    /// Notes how the agent says that it stopped. The last word counts, and a word that means a finished run takes back
-    /// a reason before it. `error`, `failed` and similar words, and a word that begins with `malformed_`, are a
-    /// failure, too, unless a failure was reported already. A reason that is no string, or is cut off, is ignored.
+    /// Notes how the agent says that it stopped, and that it said so. The last word counts, and a word that means a
+    /// finished run, or is unknown, takes back a reason before it. `error`, `failed` and similar words, and a word that
+    /// begins with `malformed_`, are a failure, too, unless a failure was reported already. A reason that is no string,
+    /// or is cut off, is ignored.
     pub(crate) fn stopped(&mut self, reason: Option<RawJson<'_>>) {
         let Some(reason) = reason.and_then(RawJson::whole_str) else { return };
         self.is_understood = true;

@@ -14,20 +14,22 @@ pub(super) fn is_frame_within(text: &[u8]) -> bool {
     text.starts_with(DATA) || text.starts_with(EVENT)
 }
 
-/// Returns true if a JSON string may hold an object or a frame, by its first bytes. The object may have white space or
-/// an escape before it. False means that it holds none.
+/// Returns true if a JSON string, with its opening quote, may hold an object or a frame, by its first bytes. The object
+/// may have a space or an escape before it. False means that it holds none.
 pub(super) fn may_begin(string: &[u8]) -> bool {
     let Some(inner) = string.strip_prefix(b"\"") else { return false };
     matches!(inner, [b'{', b'\\' | b' ' | b'}', ..] | [b'\\' | b' ', ..]) || is_frame_within(inner)
 }
 
-/// Returns a dictionary of literals, as Python prints it, as JSON. Returns `None` for any other text.
+/// Returns a dictionary of literals, as Python prints it, as JSON. Returns `None` for any text that does not begin with
+/// `{'`, and for one that [`python::to_json`] does not read.
 pub(super) fn literals(text: &[u8]) -> Option<String> {
     if text.starts_with(b"{'") { python::to_json(text) } else { None }
 }
 
-/// Returns the name and the data of the event in a text, or `None` if there is none. The data is an object, or the text
-/// after `data:` if it is JSON, `[DONE]`, or anything at all under the name `error`.
+/// Returns the name and the data of the event in a text, or `None` if there is none. The data is an object that is the
+/// whole text, or the text after `data:`. This must be a whole object or string, `[DONE]`, or anything at all under the
+/// name `error`. Without an `event:` line the name is empty.
 pub(super) fn event(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let (name, text) = match text.strip_prefix(EVENT).map(|rest| rest.split_at(line_end(rest))) {
         Some((name, rest)) => (scan::trim(name), scan::trim(rest)),

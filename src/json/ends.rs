@@ -19,7 +19,7 @@ pub(super) fn is_space(byte: u8) -> bool {
 }
 
 /// Returns the length of the value that `text` starts with. Returns `None` if its end is missing. A number or a word
-/// has its end only if a comma, a closing bracket or white space follows.
+/// has its end only if a comma, a closing bracket or white space follows. The length is 0 if one of these comes first.
 pub(super) fn end_of_value(text: &[u8]) -> Option<usize> {
     match text.first()? {
         b'"' => end_of_string(text).map(|(end, _)| end),

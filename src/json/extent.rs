@@ -39,7 +39,7 @@ impl Extent {
     }
 
     /// Takes the next bytes up to the end of the value. Returns how many they are, and whether the value has its end.
-    /// If there is no value, all bytes are taken and it never ends.
+    /// Behind its end none are taken. If there is no value, all bytes are taken and it never ends.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> (usize, bool) {
         #[cfg(test)]
         {
@@ -94,7 +94,8 @@ impl Extent {
         self.place == Place::Behind
     }
 
-    /// Returns true if an object or an array is open, outside its strings: a line end may stand here.
+    /// Returns true if an object or an array is open, outside its strings: a line end may stand here. Numbers and words
+    /// are not told apart from the space between tokens.
     pub(crate) fn is_between_tokens(&self) -> bool {
         self.place == Place::Within && !self.in_string
     }

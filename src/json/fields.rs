@@ -32,7 +32,7 @@ impl<'a> Fields<'a> {
         Self { path: path.to_owned(), object, problems: Vec::new() }
     }
 
-    /// Adds a problem of the field `name`, with its path before it. At most 50 problems are kept, see [`push`].
+    /// Adds a problem of the field `name`, with its path before it, as [`push`] does.
     pub(crate) fn problem(&mut self, name: &str, problem: &str) {
         push(&mut self.problems, format!("{}: {problem}", member(&self.path, name)));
     }

@@ -26,7 +26,7 @@ pub enum LenientError {
 }
 
 /// Reads a text as JSON. If an object has several members of one name, the last one counts. Numbers keep their
-/// spelling.
+/// spelling, and halves of surrogate pairs are marked.
 ///
 /// # Errors
 /// Returns an error, with its place, if the text is not JSON, and another if it has more than [`MOST_LEVELS`] levels.
@@ -36,8 +36,8 @@ pub fn parse(text: &str) -> Result<Value, LenientError> {
     Reader { text: raw.get(), at: 0 }.value(MOST_LEVELS).ok_or(LenientError::TooDeep)
 }
 
-/// Returns what keeps a text from being JSON, and where. It holds nothing of the text: the words for a fault of syntax are
-/// fixed, and of any other fault only the place is named.
+/// Returns what keeps a text from being JSON, and where. It holds nothing of the text: the words for a fault of syntax
+/// are fixed, and of any other fault only the place is named.
 pub(crate) fn fault(error: &serde_json::Error) -> String {
     match error.classify() {
         Category::Syntax | Category::Eof => error.to_string(),
@@ -92,8 +92,9 @@ impl Reader<'_> {
         }
     }
 
-    /// Passes over the comma before the next element, or over `end`, the bracket of the object or array. Returns true
-    /// if there is another element, and `None` if the text ends first.
+    /// Returns true if another element of an object or array comes next, and passes over the comma before it. The first
+    /// element has none. Otherwise passes over `end`, the closing bracket, and returns false. Returns `None` if the
+    /// text ends first.
     fn has_next(&mut self, end: u8) -> Option<bool> {
         let byte = self.next_byte()?;
         if byte == end || byte == b',' {

@@ -6,8 +6,8 @@ use crate::json::fields::Fields;
 /// The least length of a known name for which one edit is taken for a slip, not for another word.
 const LEAST_EDITED: usize = 8;
 
-/// Adds a problem for each member that is nearly one of the names in `known`, if the known name itself is absent. Null
-/// counts as absent. The names of DynamoDB's keys are never problems.
+/// Adds a problem for each unknown member that is nearly one of the names in `known`, if the known name itself is
+/// absent. Null counts as absent, for both. The names of DynamoDB's keys are never problems.
 pub(crate) fn near_misses(fields: &mut Fields<'_>, known: &[&[&str]]) {
     let known = known.concat();
     let object = fields.object;
@@ -36,8 +36,8 @@ fn plain(name: &str) -> impl Iterator<Item = char> {
     name.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase)
 }
 
-/// Returns true if one insertion, removal or replacement of a character turns one text into the other. Two equal texts
-/// are not asked about.
+/// Returns true if one insertion, removal or replacement of a character turns one text into the other. For two equal
+/// texts the result means nothing.
 fn is_one_edit(left: &str, right: &str) -> bool {
     if left.len().abs_diff(right.len()) > char::MAX.len_utf8() {
         return false;

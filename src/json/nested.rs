@@ -1,5 +1,6 @@
-//! Keeps an object or an array that is too large to keep: of every value in it as much as there is room for, so that a
-//! long string, a long list or many members hide nothing that stands behind them.
+//! Keeps a part of an object or an array that is too large to keep. A long string or a long list leaves room for what
+//! stands behind it. Once little room is left, an object keeps only the members that are asked for, and an array keeps
+//! no more values.
 
 use crate::json::extent::Extent;
 
@@ -71,7 +72,8 @@ pub(super) struct Nested {
 }
 
 impl Nested {
-    /// Creates the keeper before any value. `keep` says of a name whether its member is asked for.
+    /// Creates the keeper before any value. `keep` gets the bytes of a name, escapes unread, and returns true if its
+    /// member is asked for. It is called only where room is short.
     pub(super) fn new(keep: fn(&[u8]) -> bool) -> Nested {
         Nested {
             keep,
@@ -84,15 +86,15 @@ impl Nested {
         }
     }
 
-    /// Begins a value at its bracket, and appends the bracket to `out`. At most `room` bytes are kept of the value, and
-    /// at least nine.
+    /// Begins a value at its bracket, and appends the bracket to `out`. At most `room` bytes are kept of the value,
+    /// with its brackets. A room below nine counts as nine.
     pub(super) fn begin(&mut self, bracket: u8, room: usize, out: &mut Vec<u8>) {
         self.token = Token::None;
         self.open(bracket, out.len() + room.max(CUT_OBJECT.len() + 2), true, out);
     }
 
-    /// Returns true if there was no room for something that was asked for and may say how the run ended, or if the
-    /// value is no JSON.
+    /// Returns true if, in any value so far, something that may say how the run ended had no room, or something was no
+    /// JSON.
     pub(super) fn is_lost(&self) -> bool {
         self.is_lost
     }
@@ -103,7 +105,8 @@ impl Nested {
     }
 
     /// Takes the next bytes of the value, split anywhere, and appends what is kept of them to `out`. Nothing behind the
-    /// value's closing bracket is taken. Returns how many bytes were taken, and true if the value has its end.
+    /// value's closing bracket is taken. Returns how many bytes were taken, and true if that bracket was among them.
+    /// Without it all are taken.
     pub(super) fn take(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> (usize, bool) {
         let mut at = 0;
         while let Some(byte) = bytes.get(at).copied() {
@@ -143,9 +146,10 @@ impl Nested {
         (at, false)
     }
 
-    /// Takes a byte between two tokens: white space, a bracket at an end, a comma, a colon, or the first byte of a name
-    /// or a value. Any other byte is no JSON: the rest of that token is passed over and the value is lost. Returns true
-    /// at the end of the value.
+    /// Takes a byte between two tokens: white space, a closing bracket, a comma, a colon, or the first byte of a name
+    /// or a value. A closing bracket is appended, after a mark if nothing of its level had room. Neither its kind nor
+    /// the number of commas is checked. Any other byte is no JSON: the rest of that token is passed over, and
+    /// [`Self::is_lost`] is true from then on. Returns true at the end of the value.
     fn between(&mut self, byte: u8, out: &mut Vec<u8>) -> bool {
         match byte {
             b' ' | b'\t' | b'\r' | b'\n' => {}
@@ -179,8 +183,9 @@ impl Nested {
     }
 
     /// Begins a value of the innermost level, whose first byte is `first`. If [`Self::room`] grants it room, the comma
-    /// before it, its name in an object and `first` are appended. Otherwise nothing is appended, and the value is
-    /// passed over.
+    /// before it, its name in an object and `first` are appended. Otherwise nothing is appended, the value is passed
+    /// over, and the level counts as cut. Something is lost then if the value is an object, the first one of a list
+    /// that may say how the run ended.
     fn begin_value(&mut self, first: u8, out: &mut Vec<u8>) {
         let is_first = matches!(out.last(), Some(b'{' | b'['));
         let Some(room) = self.room(out.len()) else {
@@ -218,9 +223,11 @@ impl Nested {
     }
 
     /// Returns how many bytes may be kept of the next value of the innermost level, beside its name, if `length` bytes
-    /// are kept so far. It may take all that is left but the reserve, or else half of it: something is always left
-    /// behind it. Once the reserve of an object is begun, only a member that is asked for gets room, and little. `None`
-    /// means that the value is not kept.
+    /// are kept so far. It may take all that is left but the reserve, or half of what is left, if that is more:
+    /// something is always left behind it. Once an object has only its reserve left, only a member that is asked for
+    /// gets room, and little. `None` means that the value is not kept. A name of 512 bytes or more gets no room, nor
+    /// does anything once fewer than 64 bytes are left. What is asked for and gets none is lost, if it may say how the
+    /// run ended.
     fn room(&mut self, length: usize) -> Option<usize> {
         let level = self.levels.last_mut()?;
         let name = if level.is_object { self.name.len() + "\"\":".len() } else { 0 };
@@ -241,8 +248,8 @@ impl Nested {
         room
     }
 
-    /// Opens a level at its bracket, which is appended. The level's part, with its end, may end at the length `end` of
-    /// the output. `is_head` is true if only objects and the first values of arrays are above it.
+    /// Opens a level at its bracket, which is appended. The level's part, with its closing bracket, may end at the
+    /// length `end` of the output. `is_head` is true if only objects and the first values of arrays are above it.
     fn open(&mut self, bracket: u8, end: usize, is_head: bool, out: &mut Vec<u8>) {
         out.push(bracket);
         let is_object = bracket == b'{';
@@ -259,8 +266,10 @@ impl Nested {
         };
     }
 
-    /// Takes a byte within a name or a string that is kept, or its quote. A string that has no room left gets its
-    /// quote, without half an escape, and the rest is passed over. Of a name at most 512 bytes are kept.
+    /// Takes a byte within a name or a string that is kept, or its closing quote. A string that has no room left gets
+    /// its quote, and the rest is passed over. It never ends in a lone backslash, but may end in a part of a `\u`
+    /// escape. A name is held back until its value is kept. At most 512 bytes of it are held: [`Self::room`] keeps no
+    /// member with so long a name.
     fn within_string(&mut self, byte: u8, out: &mut Vec<u8>) {
         let is_end = byte == b'"' && !self.escaped;
         let was_escaped = std::mem::take(&mut self.escaped);

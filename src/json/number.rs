@@ -30,8 +30,8 @@ pub(crate) fn compare(left: &Number, right: &Number) -> Option<Ordering> {
     }
 }
 
-/// Returns the whole number that a text spells in any way (`900`, `900.0`, `9E2`). Returns `None` if it is none, is
-/// negative, or does not fit 64 bits.
+/// Returns the whole number that a text spells in any way (`900`, `900.0`, `9E2`, `-0`). Returns `None` if it is none,
+/// is negative, or does not fit 64 bits.
 pub(crate) fn whole(text: &str) -> Option<u64> {
     let decimal = Decimal::read(text)?;
     if decimal.digits.is_empty() {
@@ -45,8 +45,9 @@ pub(crate) fn whole(text: &str) -> Option<u64> {
 }
 
 impl Decimal {
-    /// Reads a number's text in decimal notation, with or without a sign (`+` too), a point and an exponent. Returns
-    /// `None` for any other text. Zeros at both ends of the digits do not matter, and zero has no sign.
+    /// Reads a number's text in decimal notation, with or without a sign (`+` too), a point and an exponent. A digit
+    /// must stand before the point. Returns `None` for any other text. Zeros at both ends of the digits do not matter,
+    /// and zero has no sign.
     fn read(text: &str) -> Option<Self> {
         let (is_negative, text) = match text.as_bytes() {
             [b'-', ..] => (true, &text[1..]),
@@ -87,8 +88,8 @@ impl Decimal {
     }
 }
 
-/// Reads an exponent, with or without a sign. One that is too large for any number in this world becomes the largest.
-/// Returns `None` if it is no whole number.
+/// Reads an exponent, with or without a sign. One that is too large, or too small, for any number in this world becomes
+/// the largest, or the smallest. Returns `None` if it is no whole number.
 fn exponent(text: &str) -> Option<i64> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -5,9 +5,9 @@ use std::fmt::Write;
 /// Bytes of the longest text that is read.
 const LONGEST: usize = 64 * 1024;
 
-/// Returns a dictionary of literals, as Python prints it, as JSON. Tuples become arrays, and `True`, `False` and `None`
-/// become JSON's words. Returns `None` if the text does not begin with `{`, holds anything else, or has more than 64
-/// KiB.
+/// Returns a dictionary of literals, as Python prints it, as JSON. Tuples become arrays, but a tuple of one value,
+/// `(1,)`, is not read. `True`, `False` and `None` become JSON's words. Returns `None` if the text does not begin with
+/// `{`, holds anything else, or has more than 64 KiB.
 pub(crate) fn to_json(text: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(text).ok().filter(|text| text.len() <= LONGEST && text.starts_with('{'))?;
     let mut json = String::with_capacity(text.len() + 16);
@@ -40,8 +40,8 @@ pub(crate) fn to_json(text: &[u8]) -> Option<String> {
 }
 
 /// Takes a string up to its `quote`, and appends it to `json` as JSON. `text` begins after the opening quote. Returns
-/// the text after the closing one. Returns `None` if there is none, or an escape that JSON does not have and that is
-/// neither `\'` nor `\x`.
+/// the text after the closing one. Returns `None` if there is none, or another escape than `\'`, `\"`, `\\`, `\n`,
+/// `\r`, `\t`, `\u` and `\x`. A part is appended then.
 fn string<'t>(text: &'t str, quote: char, json: &mut String) -> Option<&'t str> {
     json.push('"');
     let mut chars = text.char_indices();

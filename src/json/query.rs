@@ -125,7 +125,7 @@ fn segments(query: &str) -> Vec<Segment> {
 }
 
 /// Reads the selectors of a bracket, which are separated by commas. `inside` begins after the opening bracket. Returns
-/// the text after the closing one, too.
+/// the text after the closing one, too. Without one that text is empty, and the last selector is left out.
 fn bracket(inside: &str) -> (Vec<Selector>, &str) {
     let bytes = inside.as_bytes();
     let (mut selectors, mut begin, mut at, mut depth) = (Vec::new(), 0, 0, 0_usize);

@@ -79,7 +79,8 @@ impl<'a> Counter<'a, '_> {
     /// segment is applied to every value within, too.
     ///
     /// # Errors
-    /// Returns an error if there are not enough steps, or more than [`MOST_FOUND`] values.
+    /// Returns an error if there are not enough steps, or more than [`MOST_FOUND`] values. All steps are spent then,
+    /// and `found` has only a part.
     fn select(&self, segment: &Segment, value: &'a Value, found: &mut Vec<&'a Value>) -> Result<(), TooMuchWork> {
         for selector in &segment.selectors {
             self.take(1)?;
@@ -115,7 +116,7 @@ impl<'a> Counter<'a, '_> {
     }
 
     /// Takes the most steps that a filter may need to examine `value`, which depend on the sizes of the value and of
-    /// the event. Returns an error if there are not enough.
+    /// the event. Measuring these takes steps, too. If there are not enough, all are spent and an error is returned.
     fn filter(&self, cost: &FilterCost, value: &Value) -> Result<(), TooMuchWork> {
         self.take(cost.steps)?;
         if cost.looks > 0 {
@@ -131,8 +132,8 @@ impl<'a> Counter<'a, '_> {
     }
 
     /// Returns the steps of looking at all of a value once: one for each value in it, and those of its texts' bytes.
-    /// With `has_descendants`, each value within counts once for every level above it, from `level` on. Takes one step
-    /// for each value itself. Returns an error if there are not enough.
+    /// With `has_descendants`, each value within counts once for every level above it, from `level` on. The measuring
+    /// itself takes one step for each value. If there are not enough, all are spent and an error is returned.
     fn size(&self, value: &Value, has_descendants: bool, level: u64) -> Result<u64, TooMuchWork> {
         self.take(1)?;
         let mut size = 1 + match value {
@@ -150,7 +151,7 @@ impl<'a> Counter<'a, '_> {
         Ok(size)
     }
 
-    /// Takes steps, or returns an error if there are not enough.
+    /// Takes steps. If there are not enough, all are spent and an error is returned.
     fn take(&self, steps: u64) -> Result<(), TooMuchWork> {
         if self.steps.take(steps) { Ok(()) } else { Err(TooMuchWork) }
     }
@@ -224,9 +225,8 @@ impl Default for FilterShape {
 }
 
 impl FilterShape {
-    /// Reads the text of a filter for its cost: counts its operations, and those that look at the whole event again,
-    /// and finds out whether it may find several values. For a text that is no filter the result means nothing: the
-    /// parser refuses it.
+    /// Reads the text of a filter for its cost: adds what its punctuation outside quotes shows to the facts. For a text
+    /// that is no filter the result means nothing: the parser refuses it.
     fn read(&mut self, filter: &[u8]) {
         let mut at = 0;
         while let Some(byte) = filter.get(at) {

@@ -22,7 +22,8 @@ pub(crate) struct RawJson<'a> {
 }
 
 impl<'a> RawJson<'a> {
-    /// Takes all of a text, known to be one whole value, as a value. A string must have both of its quotes.
+    /// Takes all of a text, known to be one whole value without white space around it, as a value. A string must have
+    /// both of its quotes.
     pub(crate) fn whole(text: &'a [u8]) -> RawJson<'a> {
         RawJson { raw: text, whole: true, escaped: true }
     }
@@ -33,14 +34,15 @@ impl<'a> RawJson<'a> {
         RawJson { raw: trim_start(text), whole: false, escaped: true }
     }
 
-    /// Returns the first member of this name, or `None` if there is none or this is no object. The member's end may be
-    /// missing. One behind a value whose end is missing is not found.
+    /// Returns the value of the first member of this name. Its end may be missing. Returns `None` if there is no such
+    /// member, if this is no object, or if the text before the member ends within a value or is no JSON.
     pub(crate) fn get(self, name: &str) -> Option<RawJson<'a>> {
         self.enter(name).map(RawJson::end)
     }
 
-    /// Returns the first member of this name, or `None`, as [`RawJson::get`] does, but does not look for its end: a
-    /// value within it is scanned once, not once for each level above it.
+    /// Returns the value of the first member of this name, or `None`, as [`RawJson::get`] does, but does not look for
+    /// its end: a value within it is scanned once, not once for each level above it. The result reaches to the end of
+    /// the text. [`RawJson::end`] comes before anything that needs all of the value, such as [`RawJson::as_str`].
     pub(crate) fn enter(self, name: &str) -> Option<RawJson<'a>> {
         let mut rest = self.raw.strip_prefix(b"{")?;
         while !take_name(&mut rest)?.is(name) {
@@ -49,8 +51,8 @@ impl<'a> RawJson<'a> {
         Some(RawJson { raw: rest, whole: false, escaped: true })
     }
 
-    /// Returns the first member that has one of these names, as [`RawJson::enter`] does, with the index of its name.
-    /// Returns `None` if there is none.
+    /// Returns the value of the first member that has one of these names, as [`RawJson::enter`] does, with the index of
+    /// its name. Returns `None` if there is none.
     pub(crate) fn enter_any(self, names: &[&str]) -> Option<(usize, RawJson<'a>)> {
         let mut rest = self.raw.strip_prefix(b"{")?;
         loop {
@@ -61,13 +63,15 @@ impl<'a> RawJson<'a> {
         }
     }
 
-    /// Returns this value without what follows it. If its end is missing, this is all of the text.
+    /// Returns this value without what follows it. If its end is missing, this is all of the text. A number or a word
+    /// has its end only if a comma, a closing bracket or white space follows.
     pub(crate) fn end(self) -> RawJson<'a> {
         let mut rest = self.raw;
         take_value(&mut rest).unwrap_or(RawJson { raw: self.raw, whole: false, escaped: true })
     }
 
-    /// Returns the string, whose end may be missing, or `None` if this is no string.
+    /// Returns the string, or `None` if this is no string. If its end is missing, or was not looked for, it reaches to
+    /// the end of the text.
     #[inline(always)]
     pub(crate) fn as_str(self) -> Option<Str<'a>> {
         let inner = self.raw.strip_prefix(b"\"")?;
@@ -80,13 +84,14 @@ impl<'a> RawJson<'a> {
         self.raw
     }
 
-    /// Returns the string if its end is there, and otherwise `None`: half an id is another id.
+    /// Returns the string if its end was found, and otherwise `None`: half an id is another id. Anything but a string
+    /// is `None`, too.
     pub(crate) fn whole_str(self) -> Option<Str<'a>> {
         self.as_str().filter(|_| self.whole)
     }
 
     /// Returns a number as a count, or `None` if this is no number. A negative one is 0, a fraction is rounded down,
-    /// and one that is too large is `u64::MAX`.
+    /// and one that is too large is `u64::MAX`. A number cut off is read as it stands.
     pub(crate) fn as_count(self) -> Option<u64> {
         if !matches!(self.raw.first(), Some(b'-' | b'0'..=b'9')) {
             return None;
@@ -121,7 +126,8 @@ impl<'a> RawJson<'a> {
         self.raw.starts_with(b"{")
     }
 
-    /// Returns true if it is not null, false, 0 or empty. A value cut off is not empty if anything of it is there.
+    /// Returns true if it is not null, false, empty, or 0 (spelled `0`, `-0` or `0.0`). An object or array that is cut
+    /// off is empty if nothing but its bracket is there.
     pub(crate) fn is_something(self) -> bool {
         match self.raw {
             b"null" | b"false" | b"\"\"" | b"0" | b"-0" | b"0.0" => false,
@@ -131,14 +137,14 @@ impl<'a> RawJson<'a> {
     }
 
     /// Returns the first value of an array, without looking for its end. Returns `None` if this is no array, or an
-    /// empty one.
+    /// empty one. If the array is cut off behind its bracket, the value has no bytes.
     pub(crate) fn first_element(self) -> Option<RawJson<'a>> {
         let raw = trim_start(self.raw.strip_prefix(b"[")?);
         (!raw.starts_with(b"]")).then_some(RawJson { raw, whole: false, escaped: true })
     }
 
-    /// Returns the values of an array in their order, or none if this is no array. The last may be cut off. Text that
-    /// is no JSON ends them.
+    /// Returns the values of an array in their order, or none if this is no array. The last may be cut off. Nothing is
+    /// validated: they end at any closing bracket, and where a value is missing.
     pub(crate) fn elements(self) -> impl Iterator<Item = RawJson<'a>> {
         let mut rest = self.raw.strip_prefix(b"[").unwrap_or_default();
         std::iter::from_fn(move || {
@@ -149,7 +155,7 @@ impl<'a> RawJson<'a> {
     }
 
     /// Appends this value to `out` without the white space between its tokens, until `out` is full. Nothing is
-    /// validated.
+    /// validated, but invalid UTF-8 becomes U+FFFD.
     pub(crate) fn compact_into(self, out: &mut BoundedText) {
         let mut rest = trim_start(self.raw);
         while !rest.is_empty() && !out.is_truncated() {
@@ -172,7 +178,7 @@ pub(crate) struct Str<'a> {
 }
 
 impl<'a> Str<'a> {
-    /// Returns true if the string, with its escapes read, is `other`, which is ASCII.
+    /// Returns true if the string, with its escapes read, is `other`, which is ASCII without a backslash.
     #[inline(always)]
     pub(crate) fn is(self, other: &str) -> bool {
         self.raw == other.as_bytes() || (self.escaped && self.has_escapes() && self.reads(other))
@@ -250,8 +256,9 @@ impl<'a> Str<'a> {
     }
 }
 
-/// Reads what follows a backslash: the character, and how many bytes it took. An unknown escape, a lone half of a
-/// surrogate pair, and a `\u` without four hexadecimal digits give U+FFFD.
+/// Reads what follows a backslash: the character, and how many bytes it took. A lone half of a surrogate pair gives
+/// U+FFFD. So does a `\u` without four hexadecimal digits, of which only the `u` is taken. An unknown escape gives
+/// U+FFFD too, and nothing of it is taken.
 fn unescape(escape: &[u8]) -> (char, usize) {
     let unit = |at: usize| {
         let digits = escape.get(at..at + 4)?;
@@ -277,8 +284,8 @@ fn unescape(escape: &[u8]) -> (char, usize) {
     }
 }
 
-/// The members of an object in their order, duplicates included; of anything else, none. Ends where the text does or
-/// stops being JSON.
+/// The members of an object in their order, duplicates included; of anything else, none. Ends where the text does, and
+/// where no name with its colon or no value follows. Nothing else is validated.
 #[derive(Debug)]
 pub(crate) struct Members<'a> {
     rest: &'a [u8],
@@ -290,19 +297,20 @@ impl<'a> Members<'a> {
         Members { rest: trim_start(object).strip_prefix(b"{").unwrap_or_default() }
     }
 
-    /// Takes the next member's name alone, or returns `None` at the object's end and where it is no JSON. The value is
-    /// [`Members::cut`], or is taken by [`Members::value`].
+    /// Takes the next member's name alone, with its colon. Returns `None`, and takes nothing, where none follows: at
+    /// the object's end, for example. The value is [`Members::cut`], or is taken by [`Members::value`].
     pub(crate) fn name(&mut self) -> Option<Str<'a>> {
         take_name(&mut self.rest)
     }
 
     /// Takes the value whose name was taken. One without its end is all the rest of the text. Returns `None` if nothing
-    /// is left.
+    /// is left, or if a comma or a closing bracket stands in its place.
     pub(crate) fn value(&mut self) -> Option<RawJson<'a>> {
         take_value(&mut self.rest)
     }
 
-    /// Returns the value whose name was taken, without looking for its end. It is not taken.
+    /// Returns the value whose name was taken, without looking for its end: it reaches to the end of the text. It is
+    /// not taken.
     pub(crate) fn cut(&self) -> RawJson<'a> {
         RawJson { raw: self.rest, whole: false, escaped: true }
     }
@@ -316,16 +324,16 @@ impl<'a> Members<'a> {
 impl<'a> Iterator for Members<'a> {
     type Item = (Str<'a>, RawJson<'a>);
 
-    /// Takes the next name and its value, or returns `None` at the end of the object or of the text, and where it is no
-    /// JSON.
+    /// Takes the next name and its value. Returns `None` if one of them is missing, as at the end of the object or of
+    /// the text. A name without a value is taken all the same.
     fn next(&mut self) -> Option<Self::Item> {
         let name = take_name(&mut self.rest)?;
         Some((name, take_value(&mut self.rest)?))
     }
 }
 
-/// Returns the first member of each of these names, or `None` for a name that is not there. They are found in one pass,
-/// which ends with the last of them.
+/// Returns the value of the first member of each of these names, or `None` for a name that is not there. They are found
+/// in one pass, which ends with the last of them. The last value may be cut off.
 pub(crate) fn pick<'a, const N: usize>(object: &'a [u8], names: [&str; N]) -> [Option<RawJson<'a>>; N] {
     let mut picked = [None; N];
     for (key, value) in Members::of(object) {
@@ -360,8 +368,8 @@ pub(crate) fn trim(text: &[u8]) -> &[u8] {
     &text[..text.iter().rposition(|b| !is_space(*b)).map_or(0, |last| last + 1)]
 }
 
-/// Takes a member's name, the comma before it and the colon after it. Returns `None` at the object's end and if it is
-/// no JSON.
+/// Takes a member's name, the comma before it, the colon after it, and the white space around them. The comma may be
+/// missing. Returns `None`, and takes nothing, if no name with its colon follows, as at the object's end.
 #[inline(always)]
 fn take_name<'a>(rest: &mut &'a [u8]) -> Option<Str<'a>> {
     let text = trim_start(rest);
@@ -379,7 +387,8 @@ fn take_name<'a>(rest: &mut &'a [u8]) -> Option<Str<'a>> {
     Some(Str { raw: &text[1..end - 1], escaped })
 }
 
-/// Takes a value. One without its end is all the rest of the text, and not whole. Returns `None` if nothing is left.
+/// Takes a value. One without its end is all the rest of the text, and not whole. Returns `None` if nothing is left, or
+/// if a comma or a closing bracket stands in its place, which is not taken.
 #[inline(always)]
 fn take_value<'a>(rest: &mut &'a [u8]) -> Option<RawJson<'a>> {
     let (end, escaped) = match rest.first()? {
@@ -391,7 +400,7 @@ fn take_value<'a>(rest: &mut &'a [u8]) -> Option<RawJson<'a>> {
     (!raw.is_empty()).then_some(RawJson { raw, whole: end.is_some(), escaped })
 }
 
-/// Passes over a value, or returns `None` if its end is missing.
+/// Passes over a value. Returns `None` if its end is missing, and passes over nothing then.
 fn skip_value(rest: &mut &[u8]) -> Option<()> {
     *rest = &rest[end_of_value(rest)?..];
     Some(())

@@ -58,7 +58,8 @@ pub(crate) struct Skim {
 
 impl Skim {
     /// Creates a skim before the object's first byte. `keep` gets the bytes of a name, escapes unread, and returns true
-    /// if its member is kept.
+    /// if its member is asked for. Of the object's own members only these are kept. Within them, `keep` decides only
+    /// where room is short. A name of 512 bytes or more is not asked for.
     pub(crate) fn new(keep: fn(&[u8]) -> bool) -> Skim {
         Skim {
             keep,
@@ -74,8 +75,9 @@ impl Skim {
         }
     }
 
-    /// Returns the members that were kept so far, as an object. Values that were too large are cut. The object has its
-    /// end only if the skimmed one had, and only white space came after it.
+    /// Returns the members that were kept so far, as an object: at first its bracket alone. Values that were too large
+    /// are cut. The object has its end only if the skimmed one had, and only white space came after it. Nothing may be
+    /// fed after this call.
     pub(crate) fn object(&mut self) -> &[u8] {
         if self.place == Place::Behind && !self.out.ends_with(b"\n") {
             // A mark that closes it once: whitespace behind an object is none of it.
@@ -84,7 +86,7 @@ impl Skim {
         &self.out
     }
 
-    /// Returns true if it begins with the bracket of an object, whatever came behind that.
+    /// Returns true if the bytes so far begin with the bracket of an object, whatever came behind that.
     pub(crate) fn is_object(&self) -> bool {
         self.is_object
     }
@@ -95,7 +97,8 @@ impl Skim {
     }
 
     /// Returns the last byte of the object: its bracket, or a space if it is not to be believed when it says that all
-    /// went well. It has no end then, or something came behind that, or it said more than could be kept.
+    /// went well. It has no end then, or something came behind that, or a member that was asked for had no room. A
+    /// value that was cut does not count.
     pub(crate) fn last(&self) -> u8 {
         if self.is_whole() && !self.is_lost && !self.nested.is_lost() { b'}' } else { b' ' }
     }
@@ -105,7 +108,8 @@ impl Skim {
         self.out.capacity() + self.name.capacity() + self.nested.capacity()
     }
 
-    /// Takes the next bytes, split anywhere. Once they are no JSON, nothing more is taken.
+    /// Takes the next bytes, split anywhere. White space, `data:` and a record separator (0x1e) may stand before the
+    /// bracket. Not all of JSON's rules are checked. Once a byte stands where no object has one, nothing more is taken.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() && self.place != Place::Broken {
@@ -154,8 +158,8 @@ impl Skim {
         };
     }
 
-    /// Takes a byte of a name, and returns what comes next. At most 512 bytes are kept: a member with a longer name is
-    /// not kept.
+    /// Takes a byte of a name, and returns what comes next: the colon after its closing quote, and otherwise more of
+    /// it. At most 512 bytes are held. A member whose name has so many or more is not kept.
     fn in_name(&mut self, byte: u8) -> Place {
         if self.escaped {
             self.escaped = false;
@@ -170,8 +174,9 @@ impl Skim {
         Place::Name
     }
 
-    /// Begins the value of the name that was taken, and returns `place`, where it is now. Both are kept if `keep` wants
-    /// them and there is room for at least [`LEAST`] bytes. If there is none, the member is lost.
+    /// Begins a value, whose first byte is `first`, and returns `place`, where it is now. Its name and `first` are kept
+    /// if the member is asked for and there is room for at least [`LEAST`] bytes. Otherwise the value is passed over. A
+    /// member that is asked for and has no room is lost.
     fn begin(&mut self, first: u8, place: Place) -> Place {
         self.limit = 0;
         let is_asked_for = self.name.len() < NAME && (self.keep)(&self.name);
@@ -198,7 +203,8 @@ impl Skim {
         place
     }
 
-    /// Keeps a byte of the value under way. If it is longer than is kept, it is ended.
+    /// Keeps a byte of the value under way. If there is no room for it, the value is cut. Of a value that is not kept,
+    /// or was cut before, nothing is kept.
     fn push(&mut self, byte: u8) {
         if self.out.len() < self.limit {
             self.out.push(byte);
@@ -207,8 +213,8 @@ impl Skim {
         }
     }
 
-    /// Ends a value that is longer than is kept. A string gets its quote, without half an escape. The rest is passed
-    /// over.
+    /// Ends a value that is longer than is kept, and the rest is passed over. A string gets its quote. It never ends in
+    /// a lone backslash, but may end in a part of a `\u` escape.
     fn cut(&mut self) {
         if self.place == Place::Text {
             if self.escaped {
@@ -257,8 +263,8 @@ impl Skim {
         at
     }
 
-    /// Takes what belongs to an object or array, up to its bracket, and keeps a part of it if it was asked for. Returns
-    /// how many bytes that is.
+    /// Takes what belongs to an object or array, up to and with its closing bracket, and keeps a part of it if it was
+    /// asked for. Returns how many bytes that is: all of them, if the bracket is not among them.
     fn within_nested(&mut self, bytes: &[u8]) -> usize {
         let (taken, is_end) = match self.limit {
             0 => self.passed.take(bytes),

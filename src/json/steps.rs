@@ -33,7 +33,8 @@ impl Steps {
         self.taken.get() > self.limit
     }
 
-    /// Returns the number of steps that were taken, including those that were too many.
+    /// Returns the number of steps that were taken, including those that were too many. Once all were spent, none are
+    /// added.
     pub fn taken(&self) -> u64 {
         self.taken.get()
     }

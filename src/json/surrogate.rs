@@ -33,7 +33,7 @@ pub(crate) fn push_plain(text: &mut String, plain: &str) {
     }
 }
 
-/// Returns a JSON text in which marked halves are escapes again, and doubled marks single ones.
+/// Returns a JSON text in which marked halves are escapes again, and doubled marks single ones. Any other mark stays.
 pub(crate) fn unmarked(json: String) -> String {
     if !json.contains(MARK) {
         return json;
@@ -95,7 +95,7 @@ fn next_half(text: &str) -> Option<(usize, u32)> {
 }
 
 /// Appends `marked` to `text`, with what `write_half` writes in place of each half, and a single mark in place of each
-/// doubled one.
+/// doubled one. A mark before anything else stays.
 fn replace(marked: &str, text: &mut String, mut write_half: impl FnMut(&mut String, u32)) {
     let mut rest = marked;
     while let Some(at) = rest.find(MARK) {

@@ -43,13 +43,14 @@ impl BoundedText {
         self.cut_back(0);
     }
 
-    /// Takes back what was appended after the first `length` bytes. The text then counts as not truncated.
+    /// Takes back what was appended after the first `length` bytes, and a character that would be split. The text then
+    /// counts as not truncated.
     pub(crate) fn cut_back(&mut self, length: usize) {
         self.text.truncate(self.text.floor_char_boundary(length));
         self.truncated = false;
     }
 
-    /// Replaces the bytes from `begin` to `end` by the text that `write` appends. Returns the end of this text. The
+    /// Replaces the bytes from `begin` to `end` by the text that `write` appends. Returns where this text ends. The
     /// text after it follows as far as it still fits. If the text was cut before, and there was text after `end`, it
     /// still counts as cut.
     pub(crate) fn replace(&mut self, begin: usize, end: usize, write: impl FnOnce(&mut BoundedText)) -> usize {

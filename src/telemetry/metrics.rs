@@ -120,7 +120,8 @@ impl MetricsLine<'_> {
         }
     }
 
-    /// Returns the tokens that the agent reported to this invocation, or `None` if it reported none.
+    /// Returns the tokens that the agent reported to this invocation. Returns `None` if it reported none, or if no
+    /// attempt has ended.
     fn usage(&self) -> Option<Usage> {
         self.facts.ended_attempt?.progress?.usage
     }

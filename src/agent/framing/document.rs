@@ -40,8 +40,8 @@ impl Document {
     }
 
     /// Takes the next bytes. At most 1 MiB is kept, and 16 KiB of plain text. Of a larger document three things are
-    /// kept: the beginning, the members of an object that readers look for, and the last byte that is no white space.
-    /// The last one shows whether the document has its end.
+    /// kept: the first 16 KiB, the members of an object that readers look for, and the last byte that is no white
+    /// space. The last one shows whether the document has its end.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         if self.dropped.is_none() && self.kept.0.len() + bytes.len() <= self.limit() {
             return self.kept.append(bytes, self.limit());
@@ -85,9 +85,9 @@ impl Document {
         (self.fallback == Fallback::Text && !scan::trim(&self.kept.0).is_empty()).then_some(&self.kept.0)
     }
 
-    /// Decides what the document is. It must have arrived whole. A document too large to keep counts as JSON if its
-    /// first and last bytes belong together. A document that is not JSON is no answer, or plain text, as its fallback
-    /// says.
+    /// Decides what the document is. It must have arrived whole. One too large to keep counts as JSON if it is an
+    /// object with its end, of which only some members were kept, or if its first and last bytes belong together. A
+    /// document that is not JSON is no answer, or plain text, as its fallback says. White space alone is empty.
     pub(crate) fn rest(&mut self) -> Rest<'_> {
         let text = scan::trim(&self.kept.0);
         if text.is_empty() {
@@ -128,8 +128,8 @@ pub(crate) fn has_line_of_agent(behind: &[u8]) -> bool {
         })
 }
 
-/// Returns true if a text that is not JSON was meant to be an object or a string, or is a web page. Arrays have a framing of
-/// their own.
+/// Returns true if a text that is not JSON was meant to be an object or a string, or is a web page. A string that has
+/// its end was meant as one only if a line of an agent's stands behind it. Arrays have a framing of their own.
 fn is_begun(text: &[u8]) -> bool {
     let begin: Vec<u8> = text.iter().take(16).map(u8::to_ascii_lowercase).collect();
     match text {

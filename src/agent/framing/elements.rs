@@ -130,8 +130,8 @@ impl Elements {
         None
     }
 
-    /// Takes the bytes of the element, and the comma or bracket that ends it. Returns their number. Brackets are only
-    /// counted: an element that mixes their kinds is found to be no JSON later.
+    /// Takes the bytes of the element, and the comma or bracket that ends it. Returns their number: all, if no end is
+    /// among them. Brackets are only counted: an element that mixes their kinds is found to be no JSON later.
     fn within(&mut self, input: &[u8]) -> usize {
         let mut at = 0;
         while let Some(byte) = input.get(at) {
@@ -203,8 +203,9 @@ impl Elements {
         Frame { dropped: self.dropped, ..Frame::new(Source::Element, &self.element.0) }
     }
 
-    /// Decides an array that has arrived whole. A body that is no array is not JSON. It is plain text instead if the
-    /// content type allows this, and text follows a closed array or its beginning is [`is_prose`].
+    /// Decides an array that has arrived whole, and of which nothing is left. A body that is no array is not JSON. It
+    /// is plain text instead, up to 16 KiB of it, if the content type allows this, and text follows a closed array or
+    /// its beginning is [`is_prose`].
     pub(crate) fn rest(&mut self) -> Rest<'_> {
         match self.place {
             Place::Behind => Rest::Nothing,

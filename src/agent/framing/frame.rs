@@ -173,8 +173,8 @@ impl<'a> Frame<'a> {
         Frame { source, name: b"", data, text: scan::trim(data), has_data: true, dropped: None }
     }
 
-    /// Returns true if the frame has its end. Only then is it believed when it says that all went well. For a frame too
-    /// large to keep, the last byte decides.
+    /// Returns true if the frame is an object or a string that has its end. Only then is it believed when it says that
+    /// all went well. A frame too large to keep is whole if its last byte is `}` or `]`.
     pub(crate) fn is_whole(&self) -> bool {
         self.dropped.map_or_else(|| scan::is_whole(self.text), |last| matches!(last, b'}' | b']'))
     }

@@ -94,7 +94,7 @@ impl Lines {
         (!self.is_empty()).then(|| self.line())
     }
 
-    /// Returns true if no line is under way, and none is to be cleared away.
+    /// Returns true if no line is under way, none is to be cleared away, and no LF may still belong to the last one.
     pub(crate) fn is_between(&self) -> bool {
         !self.done && !self.after_cr && self.buffer.0.is_empty() && self.dropped.is_none()
     }

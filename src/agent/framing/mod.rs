@@ -113,7 +113,8 @@ impl Framer {
     }
 
     /// Returns the bytes of a document that is not JSON if they are lines of an agent's: an object and another on a
-    /// line of its own, or a string and a line that no quoted speech has. Otherwise returns `None`.
+    /// line of its own, or a string and a line that no quoted speech has. Otherwise, and if not all of it was kept,
+    /// returns `None`.
     pub(crate) fn lines_of_document(&self) -> Option<Vec<u8>> {
         let Framer::Document(document) = self else { return None };
         let text = document.whole()?;
@@ -245,7 +246,8 @@ impl Framer {
         if let Framer::Sse(sse) = self { sse.behind() } else { None }
     }
 
-    /// Returns the text of a body that is plain text in any case, as far as it is kept, or `None` for any other body.
+    /// Returns the text of a body that is plain text in any case, as far as it is kept. Returns `None` for any other
+    /// body, and as long as the text is blank.
     pub(crate) fn plain_text(&self) -> Option<&[u8]> {
         match self {
             Framer::Document(document) => document.plain_text(),
@@ -270,7 +272,7 @@ impl Framer {
     }
 }
 
-/// Returns true if the text after an object is another object on a line of its own.
+/// Returns true if the text after an object begins another one on a line of its own.
 fn are_lines(behind: &[u8]) -> bool {
     let line_end = behind.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(behind.len());
     behind[..line_end].contains(&b'\n') && behind[line_end..].starts_with(b"{")

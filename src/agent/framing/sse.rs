@@ -80,8 +80,8 @@ impl Sse {
     }
 
     /// Takes the next frame that a blank line ends from `input`. At `None` all of `input` is taken. Blank lines,
-    /// comments and fields before the first `data` or `event` make no frame. A line that is no field is one by itself,
-    /// before or behind the frame that it stands in.
+    /// comments and fields before the first `data` or `event` make no frame. A line that is no field is part of the
+    /// frame's data, or one by itself, before or behind the frame that it stands in.
     pub(crate) fn next<'f, 'i: 'f>(&'f mut self, input: &mut &'i [u8]) -> Option<Frame<'f>> {
         self.clear_done();
         if std::mem::take(&mut self.loose.is_held) {
@@ -133,8 +133,8 @@ impl Sse {
 
     /// Returns what is left of a stream that is known to have arrived whole: a frame without its blank line counts. It
     /// is cut if its data is JSON without its end, unless it is named `error`, or if it has begun without data or ends
-    /// within the name of a field, unless its name says all (`error` or `end`). [`Self::behind`] has what stands behind
-    /// it.
+    /// within the name of a field, unless its name says all (`error` or `end`). A last line that is surely no field is
+    /// a frame by itself if none was begun. Otherwise [`Self::behind`] has what stands behind the frame.
     pub(crate) fn rest(&mut self) -> Rest<'_> {
         self.clear_done();
         let rest = self.lines.rest().filter(|line| !line.bytes.starts_with(b":"));
@@ -253,8 +253,8 @@ fn whole_frame(input: &[u8]) -> Option<(Frame<'_>, usize)> {
 
 impl Pending {
     /// Takes a line that is not blank. A line without a colon is a field with an empty value. A further `event`
-    /// replaces the name, and a further `data` is appended. The other fields and every comment are ignored. Returns
-    /// false for a line that is no field of an event.
+    /// replaces the name, which is cut to 64 bytes. A further `data` is appended, and takes back a report that was
+    /// noted. The other fields and every comment are ignored. Returns false for a line that is no field of an event.
     fn take_line(&mut self, line: Line<'_>) -> bool {
         let colon = memchr(b':', line.bytes);
         let (field, value) = line.bytes.split_at(colon.unwrap_or(line.bytes.len()));
@@ -307,7 +307,8 @@ impl Pending {
         if line.starts_with(b"{") || is_whole && is_report(line) { Standing::Behind } else { Standing::Before }
     }
 
-    /// Notes a line that is read before this frame, though it stands within it, if it reports an error.
+    /// Notes a line that is read before this frame, though it stands within it, if it reports an error. Any other line
+    /// that is not indented takes the last report back.
     fn note_report(&mut self, line: &[u8]) {
         if self.has_data && is_report(line) {
             self.report.clear();
@@ -379,7 +380,7 @@ impl Pending {
         }
     }
 
-    /// Returns true if the data is JSON that lacks its end.
+    /// Returns true if the data is an object or a string that lacks its end. A frame named `error` is never cut.
     fn is_cut(&self) -> bool {
         let frame = self.frame();
         self.name != b"error" && matches!(frame.text.first(), Some(b'{' | b'"')) && !frame.is_whole()

@@ -204,9 +204,10 @@ impl Reading {
         self.take_status(frame, status?, frame.is_document(), transcript)
     }
 
-    /// Takes the state of the task, in either version's spelling. `is_all` is true if the frame is the whole answer.
-    /// Then a task at work is incomplete, and an unknown state an interruption. In a stream both decide nothing. For a
-    /// failed task, the words of the status are the error. Otherwise they are the answer unless an artifact had text.
+    /// Takes the state of the task, in either version's spelling. A status without one decides nothing. `is_all` is
+    /// true if the frame is the whole answer. Then a task at work is incomplete, and an unknown state an interruption.
+    /// In a stream both decide nothing. For a failed task, the words of the status are the error. Otherwise they are
+    /// the answer unless an artifact had text.
     fn take_status(
         &mut self,
         frame: &Frame<'_>,
@@ -259,7 +260,7 @@ impl Reading {
 
     /// Takes a part of an artifact. It is appended to the artifact's text if `append` is true, and replaces it
     /// otherwise. The text of the artifacts after it moves. A part is passed over if it would be appended to a text
-    /// that is full.
+    /// that is full, or if the frame was too large to keep.
     fn take_artifact(&mut self, frame: &Frame<'_>, update: Update<'_>, transcript: &mut Transcript) {
         let Some(artifact) = update.artifact.filter(|_| !transcript.is_muted) else { return };
         let id = id_of(artifact);

@@ -50,8 +50,9 @@ impl Reader for Reading {
     /// takes back a failure or a reason to stop that the one before it reported. `interrupted` takes precedence over
     /// `errorCode`'s reason, and that over `finishReason`. An `errorCode` that is no reason to stop short is a failure.
     /// After the call of a long-running tool the agent waits for a person or a system, unless it goes on to say
-    /// something. The user's own messages and the usage of partial events are left out. A frame without `invocationId`,
-    /// or with a member that ADK's events never have, is left to the generic rules.
+    /// something. The user's own messages and the usage of partial events are left out. A frame without `invocationId`
+    /// is left to the generic rules. So is one without `errorCode` that reports a failure, or says something under a
+    /// member which ADK's events never have.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         if self.form.is_of(frame) && !transcript.wants_text() {
             return None;
@@ -129,9 +130,10 @@ impl Reader for Reading {
 }
 
 impl Reading {
-    /// Takes the content of an event, if its role is the model's or missing. Thoughts are always left out. Partial
-    /// events are the pieces of one message. The event that is not partial repeats that message as a whole, and its
-    /// text replaces the pieces. If it has no text, they stay. The calls of functions are counted in it alone.
+    /// Takes the content of an event, if its role is the model's or missing. Thoughts are always left out. Text ends
+    /// the wait for a long-running tool. Partial events are the pieces of one message. The event that is not partial
+    /// repeats that message as a whole, and its text replaces the pieces. If it has no text, they stay. The calls of
+    /// functions are counted in it alone.
     fn take_content(&mut self, content: Option<RawJson<'_>>, is_partial: bool, transcript: &mut Transcript) {
         // The text is full, and this is more of it.
         if is_partial && self.is_partial && !transcript.wants_text() {

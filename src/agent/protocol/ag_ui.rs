@@ -33,8 +33,8 @@ pub(super) struct Reading {
 
 impl Reader for Reading {
     /// Takes an event. `RUN_FINISHED` and `RUN_ERROR` decide the run. Text counts if its message is the assistant's. A
-    /// snapshot replaces it by the last answer in it. Unknown types in capitals are ignored. Any other frame is left to
-    /// the generic rules.
+    /// snapshot replaces it by the last answer in it. An event of the agent's own may say that it waits. Unknown types
+    /// in capitals are ignored. Any other frame is left to the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let Some(kind) = type_of(frame) else { return foreign(transcript) };
         match &*kind {
@@ -76,15 +76,15 @@ impl Reader for Reading {
 }
 
 impl Reading {
-    /// Returns true if the message under way is that of this id.
+    /// Returns true if the message under way is that of this id, by its first 128 bytes.
     fn is_in(&self, id: Str<'_>) -> bool {
         let id = id.raw();
         self.message_id == id[..id.len().min(MAX_ID)]
     }
 
-    /// Turns to the message of a delta or a start. If its id is another one than before, it begins a message. A message
-    /// whose role is not given is the assistant's, and one of another role has no text of the answer. Without an id the
-    /// message under way goes on.
+    /// Turns to the message of a delta or a start. If its id is another one than before, it begins a message, which
+    /// ends what the agent waited for. A message whose role is not given is the assistant's, and one of another role
+    /// has no text of the answer and ends no wait. Without an id the message under way goes on.
     fn turn_to(&mut self, id: Option<Str<'_>>, role: Option<RawJson<'_>>, transcript: &mut Transcript) {
         if let Some(role) = role.and_then(RawJson::as_str) {
             self.is_others = !role.is("assistant");

@@ -71,7 +71,8 @@ impl Reader for Reading {
         true
     }
 
-    /// Takes the usage of a `metadata` event. No further usage is awaited then.
+    /// Takes the usage of a `metadata` event, and returns true, even if it has none: no further one is awaited. Returns
+    /// false for any other frame.
     fn read_usage(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> bool {
         let metadata = RawJson::cut(frame.text).get("metadata");
         transcript.add_usage(metadata.and_then(|metadata| metadata.get("usage")));

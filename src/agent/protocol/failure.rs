@@ -58,8 +58,8 @@ pub(super) const HOLDERS: Names = Names::of(&[
 /// Returns the failure that a frame reports, or `None` if it reports none. A `type` or `event` of `error`, an
 /// exception, and the AgentCore SDK's error frame always report one. Any other sign counts only if the frame is not
 /// about a tool, because the agent itself deals with the errors of tools. The object in a member that holds an answer
-/// may report the failure as well, and so may each of several of one name. The SDK's report that it could not serialize something (`original_type`) is no
-/// failure.
+/// may report the failure as well, and so may each of several of one name. The SDK's report that it could not serialize
+/// something (`original_type`) is no failure.
 pub(crate) fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Failed> {
     let mut nested = members.objects(HOLDERS).peekable();
     if nested.peek().is_none() && !members.has_any(SIGNS) {
@@ -91,7 +91,8 @@ pub(crate) fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Fai
     Members::all_objects(frame.text, HOLDERS).find_map(|value| failure_in(frame, value))
 }
 
-/// Returns the failure that the object in a member of a frame reports.
+/// Returns the failure that the object in a member of a frame reports. Returns `None` if it reports none or is about a
+/// tool.
 fn failure_in(frame: &Frame<'_>, value: RawJson<'_>) -> Option<Failed> {
     let inner = Members::of(value.raw());
     let exception = exception_of(&inner);
@@ -101,8 +102,9 @@ fn failure_in(frame: &Frame<'_>, value: RawJson<'_>) -> Option<Failed> {
         .then(|| Failed { message: exception.map_or_else(|| message_of(value, &[]), error_text), is_final: false })
 }
 
-/// Returns the failure that an `error` reports beside what a frame of a protocol's own says, or `None` if there is
-/// none. The error of a tool is the tool's, and the agent itself deals with it.
+/// Returns the failure that an `error`, or a `type` of that word, reports beside what a frame of a protocol's own says.
+/// Returns `None` if there is none. The error of a tool is the tool's, and the agent itself deals with it. An `error`
+/// beside an `original_type` is the SDK's report that it could not serialize something, and no failure.
 pub(crate) fn error_beside(frame: &Frame<'_>) -> Option<AnswerError> {
     // Nearly no frame has the name, and this costs the least.
     static NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"rror\""));
@@ -138,15 +140,15 @@ fn says_failed(members: &Members<'_>) -> bool {
 impl Name {
     /// Returns true if `value`, the value of a member of this name, says that the run failed:
     ///
-    /// - `error`, `errors`, `errorMessage`, an exception, an error of the graph: it is not empty, and
+    /// - `error`, `errors`, `errorMessage`, `exception` and its like, an error of the graph: it is not empty, and
     ///   [`is_nothing_said`] does not hold.
     /// - `errorCode`: so, too, and it is no word of success.
     /// - `status`: a word of failure other than `fail`, or a number from 400 to 599.
     /// - `success`, `ok`: false. `isError`, `failed`: true. Either may be a text.
-    /// - `statusCode`: at least 400. `code`: from 400 to 599.
+    /// - `statusCode`: at least 400. `code`: from 400 to 599. Either may be a text.
     /// - `type`, `event`, `kind`: a word of failure.
     ///
-    /// Any other name says nothing of it.
+    /// Any other name says nothing of it. [`exception_of`] finds Bedrock's exceptions.
     pub(super) fn says_failed(self, value: RawJson<'_>) -> bool {
         let is_said = || value.is_something() && !is_nothing_said(value);
         let is_failure_word = || value.whole_str().is_some_and(is_failure);
@@ -212,7 +214,7 @@ fn is_nothing_said(value: RawJson<'_>) -> bool {
     })
 }
 
-/// Returns true if a code says that nothing went wrong.
+/// Returns true if a code says that nothing went wrong: a word such as `ok`, or a number below 400.
 fn is_word_of_success(value: RawJson<'_>) -> bool {
     let word = value.whole_str().map(|word| word.read(16).to_ascii_lowercase());
     word.is_some_and(|word| matches!(word.as_str(), "0" | "ok" | "success" | "no_error" | "200"))

@@ -41,7 +41,8 @@ impl Form {
         self.source = None;
     }
 
-    /// Notes a frame that says nothing but `text`, a whole string in it. A form of more than 2 KiB is not kept.
+    /// Notes a frame that says nothing but `text`, a whole string in it. A form of more than 2 KiB, or of a frame too
+    /// large to keep, is not noted, and what was noted before stays.
     pub(super) fn note(&mut self, frame: &Frame<'_>, text: Str<'_>) {
         let text = text.raw();
         let Some(at) = text.as_ptr().addr().checked_sub(frame.text.as_ptr().addr()) else { return };

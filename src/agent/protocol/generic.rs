@@ -215,6 +215,7 @@ impl Generic {
     }
 
     /// Takes text without quotes as a piece of the answer. Unlike a string, it is taken even if it is Python's repr.
+    /// The text of an event that is a remark counts only if nothing else has been said.
     fn take_unquoted(&mut self, frame: &Frame<'_>, text: &[u8], transcript: &mut Transcript) {
         let is_said = !self.under.is_silent() || transcript.may_go_on();
         if text.is_empty() || (is_said && is_remark_by_name(frame)) {
@@ -225,6 +226,8 @@ impl Generic {
     }
 
     /// Takes a string as a piece of the answer, unless it is Python's repr of an object, which is no text for a reader.
+    /// The string of an event that is a remark counts only if nothing else has been said. In any case the answer counts
+    /// as understood.
     fn take_string(&mut self, frame: &Frame<'_>, text: &str, transcript: &mut Transcript) {
         transcript.is_understood = true;
         let is_said = !self.under.is_silent() || transcript.may_go_on();
@@ -238,8 +241,9 @@ impl Generic {
     }
 
     /// Takes an object. An object that reports a failure is read for this, its usage and its stop reason, and its text
-    /// is no answer. An object that is not closed is unquoted text in an SSE frame, and garbage elsewhere. An object
-    /// about a tool holds no answer, unless it is the only document.
+    /// is no answer. It decides the run only if nothing can come after it. An object that is not closed is unquoted
+    /// text in an SSE frame, and garbage elsewhere. An object about a tool holds no answer, unless it is the only
+    /// document.
     fn take_object(
         &mut self,
         frame: &Frame<'_>,
@@ -284,7 +288,8 @@ impl Generic {
     }
 
     /// Takes the answer that an object holds, in the first of its members that has text. A remark about the run counts
-    /// only if nothing else has been said, and the next answer replaces it.
+    /// only if nothing else has been said, and the next answer replaces it. All of the answer said again by an event of
+    /// another kind is not taken twice.
     fn take_answer(&mut self, frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
         if self.is_full_of(members, transcript) {
             transcript.is_understood = true;
@@ -322,7 +327,8 @@ impl Generic {
         !kind.is_empty() && !self.first_kind.is_empty() && self.first_kind != kind[..kind.len().min(64)]
     }
 
-    /// Returns true if no more text of an object is kept, and there is no failure that it could take back.
+    /// Returns true if an object has text under the member that the pieces came from, no more of it is kept, and there
+    /// is no failure that it could take back.
     fn is_full_of(&self, members: &Members<'_>, transcript: &Transcript) -> bool {
         let first = || ANSWERS.into_iter().find(|name| members.has(*name));
         transcript.pieces.is_truncated()
@@ -389,7 +395,8 @@ impl Generic {
     }
 }
 
-/// Returns the kind of an event: its `type`, its `event` or its name, escapes unread. It is empty if it has none.
+/// Returns the kind of an event: its `type` or its `event`, a string in its quotes, or otherwise its name. The escapes
+/// are unread. It is empty if the event has none.
 fn kind_of<'a>(frame: &Frame<'a>, members: &Members<'a>) -> &'a [u8] {
     let named = members.get(Name::Type).or_else(|| members.get(Name::Event)).filter(|kind| kind.whole_str().is_some());
     named.map_or(frame.name, RawJson::raw)

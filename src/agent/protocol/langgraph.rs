@@ -54,7 +54,8 @@ fn has_own_form(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     }
 }
 
-/// Returns true if the data of a frame of `messages` or `updates` has the form of that mode.
+/// Returns true if the data of a frame of `messages` or `updates` has the form of that mode: a list, or an object of
+/// the nodes' changes. A frame of `messages/metadata` may have any data.
 fn has_form_of_mode(frame: &Frame<'_>) -> bool {
     match frame.name {
         // Each node has the object that it changed, or null.
@@ -91,9 +92,10 @@ pub(super) struct Reading {
 }
 
 impl Reader for Reading {
-    /// Takes a frame by its mode. An error in a state decides the run. `metadata` and `end` say nothing. The usage of
-    /// one mode counts, because each mode reports that of the same model calls. A frame of another name, or without the
-    /// form of its mode, is left to the generic rules.
+    /// Takes a frame by its mode. One without a name is read as a state. An error in a state decides the run.
+    /// `metadata` says nothing, and neither does `end` without an object. The usage of one mode counts, because each
+    /// mode reports that of the same model calls. A frame of another name, or without the form of its mode, is left to
+    /// the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         if self.form.is_of(frame) && !transcript.wants_text() {
             return None;

@@ -10,8 +10,9 @@ use crate::domain::answer::{AnswerError, Verdict};
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 
-/// Returns true for a frame with one of LangServe's own names and the data that belongs to it: a string, a chunk or a
-/// list of changes in `data`, nothing in `end`. An agent of another kind may use the same names.
+/// Returns true for a frame with one of LangServe's own names and the data that belongs to it: a chunk or a list of
+/// changes as an object of `data`, anything but an object there, nothing in `end`. An agent of another kind may use the
+/// same names.
 pub(super) fn recognises(frame: &Frame<'_>, _: &Members<'_>) -> bool {
     match frame.name {
         b"data" if frame.text.starts_with(b"{") => {
@@ -23,7 +24,7 @@ pub(super) fn recognises(frame: &Frame<'_>, _: &Members<'_>) -> bool {
     }
 }
 
-/// Returns true if the data of `end` is something: LangServe sends none.
+/// Returns true if the data of `end` is an object that is not empty: LangServe sends none.
 fn says_something(frame: &Frame<'_>) -> bool {
     frame.text.starts_with(b"{") && RawJson::cut(frame.text).is_something()
 }
@@ -35,9 +36,10 @@ pub(super) struct Reading {
 }
 
 impl Reader for Reading {
-    /// Takes a frame by its name. `end` decides the run. The data of `/stream` is a string or a chunk's object, that of
-    /// `/stream_log` a list of changes. `metadata` is ignored; an object that is no chunk, and a frame of another name,
-    /// are left to the generic rules.
+    /// Takes a frame by its name. `end` decides the run. If it has data of the agent's own, the generic rules read it,
+    /// and the end of the stream decides. The data of `/stream` is a string or a chunk's object, that of `/stream_log`
+    /// a list of changes. `metadata` is ignored; an object that is no chunk, and a frame of another name, are left to
+    /// the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         match frame.name {
             // The generic rules read it before it decides.

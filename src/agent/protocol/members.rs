@@ -16,7 +16,7 @@ macro_rules! names {
                 1 << self as u64
             }
 
-            /// The member's name, the first of its spellings.
+            /// Returns the member's name, the first of its spellings.
             pub(crate) fn word(self) -> &'static [u8] {
                 match self { $(Name::$variant => [$($word as &[u8]),+][0],)* }
             }

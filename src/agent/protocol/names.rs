@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::Str;
 
-/// Returns a name with its escapes read, and without a copy if it has none.
+/// Returns a name with its escapes read, and without a copy if it has none. A name with escapes is cut to 256 bytes.
 pub(crate) fn name_of(name: Str<'_>) -> Cow<'_, [u8]> {
     if name.has_escapes() { Cow::Owned(name.read(256).into_bytes()) } else { Cow::Borrowed(name.raw()) }
 }
@@ -30,9 +30,9 @@ pub(crate) fn is_failure_word(word: &str) -> bool {
 }
 
 /// Returns the reason if a frame of this name, type or event means that the agent stopped to wait for a person, was
-/// cancelled, or refused, and otherwise `None`. Other words for stopping short have too many meanings to be believed as
-/// a frame's name. Before the word may stand what stopped, as in `RunCancelled` and `workflow.paused`, and behind it
-/// `Event`.
+/// cancelled, or refused, and otherwise `None`. Before the word may stand what stopped, as in `RunCancelled` and
+/// `workflow.paused`, and behind it `Event`. Behind what stopped, a pause and a timeout are believed, too. Other words
+/// for stopping short have too many meanings to be believed as a frame's name.
 pub(crate) fn stop_by_name(name: &str) -> Option<FinishReason> {
     let name = without_event(name);
     let lower = name.to_ascii_lowercase();

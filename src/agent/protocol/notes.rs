@@ -22,9 +22,10 @@ pub(super) const STOP_SIGNS: Names = Names::of(&[
 /// The members whose object may hold a stop reason if the frame has none.
 pub(super) const STOP_HOLDERS: Names = Names::of(&[Name::Result, Name::Response]);
 
-/// Adds the usage that a frame reports: its own, else that of its metadata, else that of the message it holds. The
-/// first of them alone counts, even if it names no count. Of several members that hold objects the first is the
-/// message. The `metrics` of a frame are those of the run, and count only if no usage was reported before.
+/// Adds the usage that a frame reports: its own `usage`, else that of its metadata, else that of the message it holds.
+/// The first of them alone counts, even if it names no count. Counts among the members of the frame itself are added to
+/// that of the message. If several members hold objects, the first by a fixed order of names is the message. The
+/// `metrics` of a frame are those of the run, and count only if no usage was reported before.
 pub(super) fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
     const HOLDERS: Names = Names::of(&[
         Name::Usage,
@@ -100,7 +101,8 @@ pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &m
     }
 }
 
-/// Returns the stop reason in an object that holds the message, under the first of four names, or `None` if it has none.
+/// Returns the stop reason in an object that holds the message, under the first of four names. Returns `None` if it has
+/// none.
 fn reason_in(holder: RawJson<'_>) -> Option<RawJson<'_>> {
     let names = ["stop_reason", "stopReason", "finish_reason", "finishReason"];
     let [snake, camel, chat, other] = duplicates::pick(holder, names);

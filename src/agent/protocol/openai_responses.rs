@@ -85,8 +85,8 @@ impl Reader for Reading {
         None
     }
 
-    /// Decides a stream that ended in order. It is complete if its last response calls tools: who reads it answers
-    /// them.
+    /// Decides a stream that ended in order. If its last response calls tools, [`Transcript::at_end`] decides: who
+    /// reads it answers them. Otherwise the stream is interrupted, or failed if a failure was reported.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         if self.is_between_turns { transcript.at_end() } else { transcript.without_terminal_event() }
     }

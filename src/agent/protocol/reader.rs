@@ -30,8 +30,9 @@ pub(crate) trait Reader: fmt::Debug + Send {
         Verdict::Failed(reported(message_of_frame(frame)))
     }
 
-    /// Takes an error that a frame of the protocol's own reports beside what it says. It is noted: text that comes
-    /// later takes it back, and an event that ends the run counts as its protocol says.
+    /// Takes an error that a frame of the protocol's own reports beside what it says. Returns the verdict if it decides
+    /// the run. By default it is only noted: text that comes later takes it back, and an event that ends the run counts
+    /// as its protocol says.
     fn error_beside(&mut self, failure: AnswerError, transcript: &mut Transcript) -> Option<Verdict> {
         transcript.failure = Some(failure);
         None
@@ -76,7 +77,8 @@ pub(super) fn foreign(transcript: &mut Transcript) -> Option<Verdict> {
 }
 
 /// Decides a run by an event that says that all went well or stopped in order, if the event has its end. Half an event
-/// is not believed: it is counted as skipped, and decides nothing.
+/// is not believed: it decides nothing and is counted as skipped. One too large to keep was counted before. In any case
+/// the answer counts as understood.
 pub(super) fn decided(frame: &Frame<'_>, transcript: &mut Transcript, verdict: Verdict) -> Option<Verdict> {
     transcript.is_understood = true;
     if frame.is_whole() {

@@ -36,7 +36,8 @@ impl Generic {
     }
 
     /// Returns true for an unnamed object of a stream without a member that the generic rules read, except a `kind`,
-    /// which may say that the run failed. Progress of an agent's own making comes so, again and again.
+    /// which may say that the run failed. Progress of an agent's own making comes so, again and again. The `kind` is
+    /// remembered, up to 64 bytes.
     pub(super) fn says_nothing(&mut self, frame: &Frame<'_>, members: &Members<'_>) -> bool {
         let is_named = !frame.name.is_empty();
         if is_named || !members.is_closed || frame.source == Source::Document || !members.has_none_but(Name::Kind) {
@@ -53,8 +54,8 @@ impl Generic {
         true
     }
 
-    /// Returns true if a server-sent event says nothing, as the one before it, and is of the same `kind`. It has no
-    /// member by which a protocol is recognised, and need not be examined further.
+    /// Returns true if a server-sent event says nothing, as the one before it, and is of the same `kind` or has none.
+    /// It has no member by which a protocol is recognised, and need not be examined further.
     pub(crate) fn is_silent_again(&self, frame: &Frame<'_>) -> bool {
         if !self.is_silent || frame.source != Source::Sse || !frame.name.is_empty() || frame.dropped.is_some() {
             return false;

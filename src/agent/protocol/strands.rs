@@ -55,8 +55,8 @@ fn is_message(value: RawJson<'_>) -> bool {
 }
 
 /// Reads the end of a raw stream, which is no JSON but Python's repr within a string. Only its reason counts. A reason
-/// that means a finished run takes back one before it. Returns false if `inner`, the string without its first quote, is
-/// no such end.
+/// that means a finished run, or cannot be read, takes back one before it. Returns false if `inner`, the string without
+/// its first quote, is no such end, or its reason cannot be read.
 pub(super) fn repr_stopped(inner: &[u8], transcript: &mut Transcript) -> bool {
     let Some(reason) = inner.strip_prefix(RESULT) else { return false };
     let end = reason.iter().take(64).position(|byte| *byte == b'\'');
@@ -76,7 +76,7 @@ fn is_text_event(frame: &Frame<'_>, data: Option<RawJson<'_>>) -> bool {
 }
 
 /// Leaves a frame of the SDK's own that was taken to the generic rules as well if it reports a failure: an agent may
-/// write one beside what the SDK sends.
+/// write one beside what the SDK sends. Decides nothing.
 fn heard(frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
     match failure_of(frame, &Members::of(frame.text)) {
         Some(_) => foreign(transcript),
@@ -89,7 +89,7 @@ pub(super) struct Reading;
 
 impl Reader for Reading {
     /// Takes a frame: a string, an object, or the unquoted data of an SSE frame, which is a piece of the answer. Other
-    /// values are ignored.
+    /// values are ignored, or left to the generic rules if they are lines of NDJSON.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         match frame.text {
             [b'"', inner @ ..] => {
@@ -115,8 +115,8 @@ impl Reader for Reading {
 
 impl Reading {
     /// Takes a string. It is a piece of the answer if there is no message. The repr of a value that cannot be
-    /// serialized is no text. `inner` is the string without its first quote. Text takes back a failure that was
-    /// reported before it.
+    /// serialized, and a string too large to keep, are no text. `inner` is the string without its first quote. Text
+    /// takes back a failure that was reported before it.
     fn take_string(&mut self, frame: &Frame<'_>, inner: &[u8], transcript: &mut Transcript) {
         if repr_stopped(inner, transcript) || inner.starts_with(b"{'") || frame.dropped.is_some() {
             return;
@@ -131,8 +131,9 @@ impl Reading {
     }
 
     /// Takes an object: an event of the model, a forced stop, an interrupt, a result or a message, looked for in this
-    /// order. A forced stop decides the run. The text of `data` is not read, because the model's event has it, too. An
-    /// object that is none of these is left to the generic rules, and so is one that reports a failure beside them.
+    /// order. A forced stop decides the run. An interrupt is noted, and the rest is read. The text of `data` is not
+    /// read, because the model's event has it, too. An object that is none of these is left to the generic rules, and
+    /// so is one that reports a failure beside them.
     fn take_object(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         if let Some(event) = RawJson::cut(frame.text).enter("event").filter(|event| event.is_object()) {
             return self.take_model_event(event, transcript);

@@ -33,9 +33,9 @@ pub(crate) fn is_word(value: Option<RawJson<'_>>, words: &[&str]) -> bool {
 }
 
 /// Appends the text of a member that holds an answer: a string, or the value under `text`, `content` or `parts` of an
-/// object or of the items of a list, at most `depth` levels down. The first of these that has text counts. The object
-/// may hold the message instead, as the answer of Bedrock's Converse and the result of Strands do. Words of the user or
-/// a tool are no answer, and neither is a thought.
+/// object, at most `depth` levels down. The first of these that has text counts. Every item of a list is appended. The
+/// object may hold the message instead, as the answer of Bedrock's Converse and the result of Strands do. Words of the
+/// user or a tool are no answer, and neither is a thought.
 pub(crate) fn push_answer(value: RawJson<'_>, out: &mut BoundedText, depth: usize) {
     if let Some(text) = value.as_str() {
         return text.push_into(out);
@@ -87,7 +87,7 @@ pub(crate) fn is_users(message: RawJson<'_>) -> bool {
 }
 
 /// Appends the last assistant message with text out of a thread's messages, after the last message of the user. Earlier
-/// ones belong to earlier runs. `out` must be empty.
+/// ones belong to earlier runs. `out` must be empty, and keeps at most 8 KiB from then on.
 pub(crate) fn push_last_answer(messages: RawJson<'_>, out: &mut BoundedText) {
     for message in messages.elements() {
         if is_users(message) {
@@ -145,7 +145,7 @@ fn words_of(object: RawJson<'_>, name: &str) -> Option<String> {
 
 /// Returns an object's words for a failure, in the order of docs/agents.md, The members: `error.message`, `message`,
 /// `errorMessage`, `errorText`, `reason`. If none of them has words, the members `last` are asked for, then some
-/// others, and then the `error` or the first of `errors` is repeated as it stands.
+/// others, and then the `error` or the first of `errors` is repeated as it stands. Returns `None` if it has no words.
 pub(crate) fn message_of(object: RawJson<'_>, last: &[&str]) -> Option<String> {
     let names = ["error", "message", "errorMessage", "errorText", "reason"];
     let all = names.into_iter().chain(last.iter().copied());
@@ -178,7 +178,7 @@ pub(crate) fn message_of(object: RawJson<'_>, last: &[&str]) -> Option<String> {
 }
 
 /// Returns the words of a frame that is an error as a whole: those in an object or a string, or its text as it is.
-/// Returns `None` if it is empty.
+/// Returns `None` if it is empty or says nothing.
 pub(crate) fn message_of_frame(frame: &Frame<'_>) -> Option<String> {
     let value = if scan::is_whole(frame.text) { RawJson::whole(frame.text) } else { RawJson::cut(frame.text) };
     match frame.text.first()? {

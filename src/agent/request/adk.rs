@@ -25,7 +25,7 @@ pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition) -> Value
 }
 
 /// Returns the address at which the session is made. It is beside that of the run: `/run_sse` or `/run` at the end of
-/// the path is replaced.
+/// the path is replaced. Any other path stays, and the session's is appended.
 pub(crate) fn session_url(request: &Request<'_>, definition: &AgentDefinition) -> Url {
     let mut url = definition.url.clone();
     let path = url.path().trim_end_matches('/');

@@ -7,8 +7,8 @@ use crate::{
     domain::{agent_definition::AgentDefinition, task::CALLBACK},
 };
 
-/// Returns the body: the settings as members, and the prompt and the session, which replace members of the same names.
-/// Absent members are left out.
+/// Returns the body: the settings as members, and the prompt, the session and the callback of a detached run, which
+/// replace members of the same names. Absent members are left out.
 pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition) -> Value {
     let mut body = request.settings(definition);
     body.insert("prompt".into(), json!(request.fire.task.prompt));

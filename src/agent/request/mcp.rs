@@ -13,7 +13,8 @@ pub(crate) const VERSION_HEADER: &str = "mcp-protocol-version";
 pub(crate) const VERSION: &str = "2025-06-18";
 
 /// Returns the body: a call of the definition's tool. The tool gets the prompt as the argument that the definition
-/// names, and the members of `input` as others. The prompt replaces a member of its name.
+/// names, and the members of `input` as others. The prompt replaces a member of its name. Without a tool the name is
+/// empty, and the prompt is left out.
 pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition) -> Value {
     let task = &request.fire.task;
     let mut arguments = task.input.clone();
@@ -51,9 +52,9 @@ pub(crate) fn initialized() -> Value {
     json!({"jsonrpc": "2.0", "method": "notifications/initialized"})
 }
 
-/// Returns the version that the answer to `initialize` agrees to, sent as a document or in an event stream. Returns
-/// `None` if it names none that can stand in a header. The caller then uses the version that it asked for. The answer
-/// may be cut off.
+/// Returns the version that the answer to `initialize` agrees to, sent as a document or in an event stream. The first
+/// one that is named counts. Returns `None` if none is, or if it cannot stand in a header or has more than 32 bytes.
+/// The caller then uses the version that it asked for. The answer may be cut off.
 pub(crate) fn agreed_version(answer: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(answer).ok()?;
     let documents = text.lines().filter_map(|line| line.strip_prefix("data:")).chain([text]);
