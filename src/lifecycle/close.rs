@@ -149,15 +149,17 @@ pub(crate) async fn close<T: Table, C: Clock>(
     let closing = Closing { store, execution, result, now, end: &end };
     // Boxed: it would make the futures of claim and finish, where it is seldom needed, half as large again.
     let together = Box::pin(closing.with_trigger(trigger.clone()));
-    let (written, left_out, cause) = match store.clock.timeout_at(until, together).await {
-        Some(Ok((write, None))) => return Ok(write),
-        Some(Ok((write, Some((count, cause))))) => (write, count, cause),
-        Some(Err(cause)) => (store.write_conditionally(end(false)).await?, 1, cause),
-        None => (store.write_conditionally(end(false)).await?, 1, StoreError::OutOfTime),
+    let (written, left_out) = match store.clock.timeout_at(until, together).await {
+        Some(Ok((Together::Tried(written), left_out))) => (written, left_out),
+        Some(Ok((Together::Alone { is_stored }, left_out))) => {
+            (store.write_conditionally(end(is_stored)).await?, left_out)
+        }
+        Some(Err(cause)) => (store.write_conditionally(end(false)).await?, Some((1, cause))),
+        None => (store.write_conditionally(end(false)).await?, Some((1, StoreError::OutOfTime))),
     };
-    if matches!(written, Write::Done) {
-        limits.state.facts().left_out += left_out;
-        tracing::warn!(error = %cause, leftOut = left_out, "the end is written without its trigger's health or tokens");
+    if let (Write::Done, Some((count, cause))) = (&written, left_out) {
+        limits.state.facts().left_out += count;
+        tracing::warn!(error = %cause, leftOut = count, "the end is written without its trigger's health or tokens");
     }
     Ok(written)
 }
@@ -168,6 +170,16 @@ enum Part {
     Health,
     Tokens,
     RunLock,
+}
+
+/// What became of an end and its parts.
+#[derive(Debug)]
+enum Together {
+    /// No part is to be written beside the end, and it is not written yet. `is_stored` says whether the trigger's
+    /// health announces a failure.
+    Alone { is_stored: bool },
+    /// DynamoDB has taken or refused all of it.
+    Tried(Write),
 }
 
 /// One end with the writes beside it.
@@ -182,18 +194,17 @@ struct Closing<'a, T, C, E> {
 
 impl<T: Table, C: Clock, E: Fn(bool) -> ConditionalWrite> Closing<'_, T, C, E> {
     /// Writes the end together with its parts. Failures of DynamoDB are tried again until the future is dropped: the
-    /// end may have been written by then. An end without parts is written once. Returns the result, and the number of
-    /// parts that can never be written with the cause of the first, if there are such. A run lock that another
-    /// execution has by now is left out without being counted. An end whose condition does not hold is a `Refused`, and
-    /// nothing is written then.
+    /// end may have been written by then. An end without parts is left to the caller, whose time for it is longer.
+    /// Returns the result, and the number of parts that can never be written with the cause of the first, if there are
+    /// such. A run lock that another execution has by now is left out without being counted. An end whose condition
+    /// does not hold is a `Refused`, and nothing is written then.
     ///
     /// # Errors
-    /// Returns an error if the request itself is at fault, if the trigger changes more than [`MAX_REFUSALS`] times, or
-    /// if an end without parts fails.
+    /// Returns an error if the request itself is at fault, or if the trigger changes more than [`MAX_REFUSALS`] times.
     async fn with_trigger(
         &self,
         mut known: TriggerKnowledge,
-    ) -> Result<(Write, Option<(u64, StoreError)>), StoreError> {
+    ) -> Result<(Together, Option<(u64, StoreError)>), StoreError> {
         let Self { store, execution, result, now, end } = self;
         let mut waits = backoff::endless();
         let mut refusals = 0;
@@ -228,19 +239,19 @@ impl<T: Table, C: Clock, E: Fn(bool) -> ConditionalWrite> Closing<'_, T, C, E> {
             let beside = [(Part::Health, health), (Part::Tokens, tokens), (Part::RunLock, run_lock)].into_iter();
             let beside = beside.filter_map(|(part, write)| Some((part, write?)));
             let (parts, beside): (Vec<Part>, Vec<ConditionalWrite>) = beside.unzip();
-            let end = end(snapshot.is_some() && !is_left_out(Part::Health));
+            let is_stored = snapshot.is_some() && !is_left_out(Part::Health);
             if beside.is_empty() {
-                return Ok((store.write_conditionally(end).await?, summed(unwritable)));
+                return Ok((Together::Alone { is_stored }, summed(unwritable)));
             }
-            match store.table.transact(std::iter::once(end).chain(beside).collect()).await {
+            match store.table.transact(std::iter::once(end(is_stored)).chain(beside).collect()).await {
                 Ok(Transacted::Done) => {
                     if let Some((_, change)) = change.filter(|(_, change)| change.is_new_state) {
                         let (health, failures) = (change.state.as_str(), change.failures);
                         tracing::info!(health, failures, "the trigger's health changed");
                     }
-                    return Ok((Write::Done, summed(unwritable)));
+                    return Ok((Together::Tried(Write::Done), summed(unwritable)));
                 }
-                Ok(Transacted::Refused(0, row)) => return Ok((Write::Refused(readable(row)?), None)),
+                Ok(Transacted::Refused(0, row)) => return Ok((Together::Tried(Write::Refused(readable(row)?)), None)),
                 // Another execution has the lock by now.
                 Ok(Transacted::Refused(index, _)) if parts.get(index - 1) == Some(&Part::RunLock) => {
                     held_slot = None;

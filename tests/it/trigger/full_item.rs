@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use standins::destination::{failed_messages, notification, report, sqs_batch};
-use standins::{Gate, Lambda, Outcome, Rule, Script, Stack};
+use standins::{Fault, Gate, Lambda, Outcome, Rule, Script, Stack};
 
 use crate::support::emf::all_metrics;
 use crate::support::stored::{
@@ -49,6 +49,17 @@ async fn f62_a_trigger_item_of_395_kb_takes_what_an_end_adds() {
     let outcome = function.invoke(fire_at(1)).await;
     assert_completed(&stack, 1, &outcome);
     assert_health(&stack, "ok", 0, true);
+    assert!(all_metrics(function).await.iter().all(|line| line["LeftOut"] == 0));
+    stack.assert_clean();
+}
+
+#[tokio::test]
+async fn f62_an_end_with_nothing_beside_it_leaves_nothing_out() {
+    let (stack, function) = start(json!({})).await;
+    let denied = stack.dynamodb.inject(Rule::new("UpdateItem", Fault::Deny).containing(FINISH).once());
+    let outcome = function.invoke(fire_at(0)).await;
+    assert_eq!(assert_completed(&stack, 0, &outcome)["stored"], true);
+    assert_eq!(denied.hits(), 1);
     assert!(all_metrics(function).await.iter().all(|line| line["LeftOut"] == 0));
     stack.assert_clean();
 }
