@@ -229,15 +229,20 @@ impl Agents {
     /// may come from a cache: [`Self::is_renewable`] forgets one that the agent refused.
     ///
     /// # Errors
-    /// Returns `AuthenticationFailed`, retryable if a later attempt may get it. Returns `Internal` if a secret cannot
-    /// stand in its header.
+    /// Returns `AuthenticationFailed`, retryable if a later attempt may get it.
     pub async fn authorize(&self, agent: &Agent) -> Result<Authorization, Failure> {
         match &agent.definition.auth {
             AgentAuth::None => Ok(Authorization::None),
             AgentAuth::Cognito => Ok(Authorization::Bearer(self.tokens.token().await?)),
             AgentAuth::Secret { header, parameter } => {
                 let secret = self.parameters.get(parameter).await?;
-                authorization::header(header, secret).map_err(Failure::from)
+                authorization::header(header, secret.clone()).map_err(|_| {
+                    // The next attempt may find another value.
+                    self.parameters.forget(parameter, &secret);
+                    let message =
+                        format!("the value of the SSM parameter {parameter} cannot stand in the header {header}");
+                    Failure::fatal(ErrorType::AuthenticationFailed, message)
+                })
             }
             AgentAuth::Iam => {
                 let region = endpoint::region_of(&agent.definition.url).unwrap_or(&self.config.region);

@@ -5,9 +5,9 @@ use std::fmt::Write;
 /// Bytes of the longest text that is read.
 const LONGEST: usize = 64 * 1024;
 
-/// Returns a dictionary of literals, as Python prints it, as JSON. Tuples become arrays, but a tuple of one value,
-/// `(1,)`, is not read. `True`, `False` and `None` become JSON's words. Returns `None` if the text does not begin with
-/// `{`, holds anything else, or has more than 64 KiB.
+/// Returns a dictionary of literals, as Python prints it, as JSON. Tuples become arrays. `True`, `False` and `None`
+/// become JSON's words. Returns `None` if the text does not begin with `{`, holds anything else, or has more than 64
+/// KiB.
 pub(crate) fn to_json(text: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(text).ok().filter(|text| text.len() <= LONGEST && text.starts_with('{'))?;
     let mut json = String::with_capacity(text.len() + 16);
@@ -19,7 +19,13 @@ pub(crate) fn to_json(text: &[u8]) -> Option<String> {
                 continue;
             }
             '(' => json.push('['),
-            ')' => json.push(']'),
+            ')' => {
+                // A tuple of one value is printed with a comma: `(1,)`.
+                if json.ends_with(',') {
+                    json.pop();
+                }
+                json.push(']');
+            }
             '{' | '}' | '[' | ']' | ',' | ':' | ' ' | '\n' => json.push(first),
             _ => {
                 let end = rest.find([',', '}', ']', ')', ':', ' ', '\n']).unwrap_or(rest.len());
@@ -41,7 +47,7 @@ pub(crate) fn to_json(text: &[u8]) -> Option<String> {
 
 /// Takes a string up to its `quote`, and appends it to `json` as JSON. `text` begins after the opening quote. Returns
 /// the text after the closing one. Returns `None` if there is none, or another escape than `\'`, `\"`, `\\`, `\n`,
-/// `\r`, `\t`, `\u` and `\x`. A part is appended then.
+/// `\r`, `\t`, `\u`, `\U` and `\x`. A part is appended then.
 fn string<'t>(text: &'t str, quote: char, json: &mut String) -> Option<&'t str> {
     json.push('"');
     let mut chars = text.char_indices();
@@ -58,6 +64,11 @@ fn string<'t>(text: &'t str, quote: char, json: &mut String) -> Option<&'t str> 
                     let digits = text.get(at + 2..at + 4)?;
                     write!(json, "\\u00{digits}").ok()?;
                     chars.nth(1)?;
+                }
+                'U' => {
+                    let code = u32::from_str_radix(text.get(at + 2..at + 10)?, 16).ok()?;
+                    json.push(char::from_u32(code)?);
+                    chars.nth(7)?;
                 }
                 escape @ ('"' | '\\' | 'n' | 'r' | 't' | 'u') => json.extend(['\\', escape]),
                 _ => return None,
@@ -78,12 +89,15 @@ mod tests {
         for (python, json) in [
             ("{'a': 'b'}", r#"{"a": "b"}"#),
             (r#"{'a': "it's", 'b': 'say "x"'}"#, r#"{"a": "it's", "b": "say \"x\""}"#),
-            ("{'a': True, 'b': None, 'c': [1, 2.5, (False,)]}", ""),
+            ("{'a': (False,), 'b': (1,), 'c': ()}", r#"{"a": [false], "b": [1], "c": []}"#),
+            ("{'a': (1,,)}", ""),
             (
                 "{'a': True, 'b': None, 'c': [1, 2.5, (False, -1)]}",
                 r#"{"a": true, "b": null, "c": [1, 2.5, [false, -1]]}"#,
             ),
             (r"{'a': 'x\'y\n\x1b\\'}", r#"{"a": "x'y\n\u001b\\"}"#),
+            (r"{'a': '\U0001f600\U000e0001.'}", "{\"a\": \"\u{1f600}\u{e0001}.\"}"),
+            (r"{'a': '\U00d80000'}", ""),
             ("{'a': <object at 0x1>}", ""),
             ("{'a': AgentResult(x='y')}", ""),
             ("{'a': 'b'", ""),

@@ -188,6 +188,24 @@ async fn a_secret_that_cannot_be_read_is_an_authentication_failure() {
 }
 
 #[tokio::test]
+async fn a_secret_that_cannot_stand_in_a_header_is_an_authentication_failure() {
+    let stack = stack().await;
+    stack.ssm.put("/agents/key", "two\nlines");
+    stack.agent.accept_any_bearer();
+    let function = function(&stack, &secret(&stack, "x-api-key")).await;
+    let outcome = function.invoke(fire()).await;
+    assert_eq!((outcome.error_type(), &outcome.body()["retryable"]), ("AuthenticationFailed", &json!(false)));
+    let row = execution(&stack, TRIGGER);
+    assert!(row["error"].as_str().unwrap().contains("/agents/key cannot stand in the header x-api-key"), "{row:#}");
+    assert_eq!(stack.agent.call_count(), 0);
+    // The value that was mended is read.
+    stack.ssm.put("/agents/key", "one-line");
+    let later = fire_with(&json!({"scheduledTime": "2026-02-01T07:00:00Z"}));
+    assert!(function.invoke(later).await.is_success());
+    assert!(!all_logs(function).await.join("\n").contains("two\\nlines"));
+}
+
+#[tokio::test]
 async fn what_an_agent_repeats_of_its_secret_is_masked() {
     let stack = stack().await;
     stack.ssm.put("/agents/key", "hunter2hunter2hunter2");
