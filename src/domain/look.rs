@@ -49,6 +49,12 @@ struct Message<L> {
 }
 
 impl Look {
+    /// Returns the first look at the attempt of `report_key`, for `purpose`. It counts no end.
+    pub fn new(trigger_id: &str, execution_id: &str, report_key: String, purpose: Purpose) -> Self {
+        let (trigger_id, execution_id) = (trigger_id.to_owned(), execution_id.to_owned());
+        Self { trigger_id, execution_id, report_key, purpose, tries: 0, counts_end_at: None }
+    }
+
     /// Returns the look as the text of a message: a JSON object with the look under `_look`.
     pub fn to_message(&self) -> String {
         // A map of texts can always be written.
@@ -172,14 +178,7 @@ mod tests {
             ("of no detached run", Row { report_key: None, ..called(over) }, Drop, Drop, Drop),
         ] {
             for (purpose, expected) in [(Purpose::Timer, timer), (Purpose::Cancel, cancel), (Purpose::End, end)] {
-                let look = Look {
-                    trigger_id: "t".into(),
-                    execution_id: "e".into(),
-                    report_key: "key".into(),
-                    purpose,
-                    tries: 0,
-                    counts_end_at: Some(ENDED.into()),
-                };
+                let look = Look { counts_end_at: Some(ENDED.into()), ..Look::new("t", "e", "key".into(), purpose) };
                 assert_eq!(decide_look(Some(&row), &look, NOW, LEASE), expected, "{name}, {purpose:?}");
             }
         }
@@ -188,14 +187,8 @@ mod tests {
     #[test]
     fn a_look_reads_back_as_it_was_sent() {
         for purpose in [Purpose::Timer, Purpose::Cancel, Purpose::End] {
-            let look = Look {
-                trigger_id: "t\"1".to_owned(),
-                execution_id: "e".to_owned(),
-                report_key: "k".to_owned(),
-                purpose,
-                tries: 2,
-                counts_end_at: (purpose == Purpose::End).then(|| "2026-01-31T07:00:00.000Z".to_owned()),
-            };
+            let counts_end_at = (purpose == Purpose::End).then(|| ENDED.to_owned());
+            let look = Look { tries: 2, counts_end_at, ..Look::new("t\"1", "e", "k".to_owned(), purpose) };
             assert_eq!(Look::read(&look.to_message()), Some(look));
         }
         let bare = r#"{"_look":{"triggerId":"t","executionId":"e","reportKey":"k"}}"#;

@@ -32,7 +32,6 @@ impl Looker<'_> {
     /// Returns true if another attempt of this request is at work on the execution of `row`: it is running, its lease
     /// lasts at `now`, and the lease is not its agent's. Nobody waits for the agent of a detached run.
     fn must_wait_for(&self, row: &Row, now: i64) -> bool {
-        // Nobody waits for the agent of a detached run.
         row.status == Status::Running
             && row.detached_at.is_none()
             && self.lease.is_alive(row.lease_until, now)
@@ -58,7 +57,7 @@ impl Looker<'_> {
             Some(_) => None,
             None => self.wait(store, fire, execution_id).await?,
         };
-        let is_expired = |row: &Row| row.ttl.is_some_and(|ttl| ttl <= store.clock.now_millis() / 1000);
+        let is_expired = |row: &Row| row.is_expired(store.clock.now_millis());
         if unstarted.is_none() && row.as_ref().is_none_or(is_expired) {
             return Ok((CloseAction::Nothing, None));
         }

@@ -7,7 +7,7 @@ use crate::{
     clock::Clock,
     domain::{
         execution::{ExecutionRef, Holder, Lease, MAX_SWAPS, Row, Status},
-        run_lock::{RunLock, Slot, over_before},
+        run_lock::{RunLock, Slot},
     },
     store::{
         Store,
@@ -134,7 +134,7 @@ impl<T: Table, C: Clock> Store<T, C> {
             Some(lock) => lock.unchanged_since(&mut expression),
             None => {
                 let is_free = format!("attribute_not_exists({})", expression.name("PK"));
-                let is_over = expression.below(LEASE_UNTIL, number(over_before(lease, now)));
+                let is_over = expression.below(LEASE_UNTIL, number(lease.over_before(now)));
                 // The lock may be this attempt's own: the answer to its first request was lost. A request that
                 // arrives after a heartbeat must not shorten the lease that the heartbeat extended.
                 let is_mine = expression.equals(OWNER, Some(text(owner)));

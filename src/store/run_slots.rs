@@ -8,7 +8,7 @@ use crate::{
     clock::Clock,
     domain::{
         execution::{ExecutionRef, Holder, Lease, MAX_SWAPS, Status},
-        run_lock::{Neighbours, RunLock, Slot, over_before},
+        run_lock::{Neighbours, RunLock, Slot},
     },
     store::{
         Store,
@@ -156,7 +156,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         first: Option<&RunLock>,
     ) -> Result<Option<String>, StoreError> {
         let (_, slots) = self.living(holder.execution, lease, keys::FURTHER_SLOT.to_owned()).await?;
-        let over_before = over_before(lease, self.clock.now_millis());
+        let over_before = lease.over_before(self.clock.now_millis());
         let slots = first.map(|lock| (0, lock.clone())).into_iter().chain(slots);
         let held: Vec<_> = slots.filter(|(_, lock)| lock.is_held_beside(holder.owner, over_before)).collect();
         if held.len() < usize::try_from(most).unwrap_or(usize::MAX) {
@@ -187,7 +187,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         let is_running = expression.equals(STATUS, Some(text(Status::Running.as_str())));
         // A slot has no status.
         let is_slot = expression.equals(STATUS, None);
-        let is_alive = expression.above(LEASE_UNTIL, number(over_before(lease, self.clock.now_millis())));
+        let is_alive = expression.above(LEASE_UNTIL, number(lease.over_before(self.clock.now_millis())));
         let filter = format!("({is_running} OR {is_slot}) AND {is_alive}");
         let to = keys::LAST_SLOT.to_owned();
         let items = self.table.query(Query { partition, from, to, filter, expression }).await?;
@@ -239,7 +239,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         lock: &RunLock,
         rows: &[LivingRow],
     ) -> Result<Holding, StoreError> {
-        if !lock.is_held_beside(holder.owner, over_before(lease, self.clock.now_millis())) {
+        if !lock.is_held_beside(holder.owner, lease.over_before(self.clock.now_millis())) {
             return Ok(Holding::None);
         }
         let Some(other) = lock.execution_id.clone() else { return Err(StoreError::Unreadable) };
