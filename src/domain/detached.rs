@@ -115,8 +115,8 @@ impl Detached {
         Detachment { report_key, deadline, first_report_seconds, accept_finish_reasons: Vec::new() }
     }
 
-    /// Returns the ttl of what is kept beside the record of a run that is claimed at `now` or was before, in seconds since
-    /// 1970: `ttl`, or at least a day after the deadline.
+    /// Returns the ttl of what is kept beside the record of a run that is claimed at `now` or was before, in seconds
+    /// since 1970: `ttl`, or at least a day after the deadline.
     pub(crate) fn ttl(self, ttl: i64, now: i64) -> i64 {
         self.detachment(String::new(), now).ttl(ttl)
     }
@@ -128,8 +128,8 @@ impl Detached {
     }
 }
 
-/// Returns the ttl of what must be there until any run that starts at `now` has ended, in seconds since 1970: `ttl`, or a
-/// day after the last moment of the longest detached run.
+/// Returns the ttl of what must be there until any run that starts at `now` has ended, in seconds since 1970: `ttl`, or
+/// a day after the last moment of the longest detached run.
 pub(crate) fn ttl_of_longest(ttl: i64, now: i64) -> i64 {
     ttl.max((now / 1000).saturating_add(i64::from(Platform::Other.longest_detached_seconds()) + KEPT_AFTER_DEADLINE))
 }

@@ -256,8 +256,8 @@ pub fn is_held(row: Option<&Row>, owner: &str) -> bool {
 
 /// Returns true if the row that refused an owner's final write is the result of that same write, whose answer was lost:
 /// it has the owner, the status, the time and the type of the failure that were written. The owner and the status alone
-/// do not show this. Another attempt that finds the owner dead writes `failed` and leaves the owner's id in the row, and
-/// so does the report of a detached run's agent, which may also answer its call in full.
+/// do not show this. Another attempt that finds the owner dead writes `failed` and leaves the owner's id in the row,
+/// and so does the report of a detached run's agent, which may also answer its call in full.
 pub fn is_own_finish(
     row: Option<&Row>,
     owner: &str,

@@ -1,5 +1,5 @@
-//! Reports of detached runs: the decision that an agent's report and the stored row lead to (docs/long-runs.md). An agent
-//! proves by its token that it may report: the row holds the token's hash.
+//! Reports of detached runs: the decision that an agent's report and the stored row lead to (docs/long-runs.md). An
+//! agent proves by its token that it may report: the row holds the token's hash.
 
 use std::fmt::Write as _;
 
@@ -59,8 +59,8 @@ pub enum ReportDecision {
 }
 
 /// Decides what a report does to the stored row, at `now`. The decision holds for this row only: the caller writes on
-/// the condition that it is unchanged in what matters, and decides again if it is not. An end is accepted for as long as
-/// the row is running: that the time is over is written by others, and until then the agent's word is the truth.
+/// the condition that it is unchanged in what matters, and decides again if it is not. An end is accepted for as long
+/// as the row is running: that the time is over is written by others, and until then the agent's word is the truth.
 pub fn decide_report(row: Option<&Row>, token: &str, report: &AgentReport, now: i64) -> ReportDecision {
     let row = row.filter(|row| !row.is_expired(now));
     let Some((row, key)) = row.and_then(|row| Some((row, row.report_key.as_deref()?))) else {

@@ -39,8 +39,8 @@ impl RunLock {
         self.is_over(row) && !(has_waited && is_newer)
     }
 
-    /// Returns true if an attempt other than `owner` has the lock and its lease did not end before `over_before`, a time
-    /// in milliseconds since 1970.
+    /// Returns true if an attempt other than `owner` has the lock and its lease did not end before `over_before`, a
+    /// time in milliseconds since 1970.
     pub fn is_held_beside(&self, owner: &str, over_before: i64) -> bool {
         self.owner.as_deref() != Some(owner) && self.until.is_none_or(|until| until >= over_before)
     }

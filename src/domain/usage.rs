@@ -31,8 +31,8 @@ impl Usage {
     }
 }
 
-/// Returns the usage so far of an agent that said `before` and then `now`: the larger of each count. Reports may overtake
-/// one another, and a count that a report leaves out is none that went down. It is unknown only if both are.
+/// Returns the usage so far of an agent that said `before` and then `now`: the larger of each count. Reports may
+/// overtake one another, and a count that a report leaves out is none that went down. It is unknown only if both are.
 pub fn so_far(before: Option<Usage>, now: Option<Usage>) -> Option<Usage> {
     let (Some(before), Some(now)) = (before, now) else { return before.or(now) };
     Some(Usage {

@@ -36,8 +36,8 @@ pub fn parse(text: &str) -> Result<Value, LenientError> {
     Reader { text: raw.get(), at: 0 }.value(MOST_LEVELS).ok_or(LenientError::TooDeep)
 }
 
-/// Returns what keeps a text from being JSON, and where. It holds nothing of the text: the words for a fault of syntax are
-/// fixed, and of any other fault only the place is named.
+/// Returns what keeps a text from being JSON, and where. It holds nothing of the text: the words for a fault of syntax
+/// are fixed, and of any other fault only the place is named.
 pub(crate) fn fault(error: &serde_json::Error) -> String {
     match error.classify() {
         Category::Syntax | Category::Eof => error.to_string(),

@@ -127,14 +127,14 @@ pub async fn arm<T: Table, C: Clock>(
     Ok(looks.send(&look, first_look).await?)
 }
 
-/// The way in which an attempt was rid of a detached run.
+/// The state of a detached run that its attempt has left, or has lost.
 #[derive(Debug)]
 pub enum Left {
     /// The lease is the agent's.
     ToAgent,
     /// The agent has reported the run's end. Holds the row.
     Ended(Box<Row>),
-    /// The lease has passed, and the row is still this attempt's.
+    /// The row is still this attempt's, and was not handed over.
     Own,
     /// Another attempt owns the execution.
     Lost,

@@ -74,8 +74,8 @@ pub fn may_stop_session(row: &Row, execution_id: &str) -> bool {
 /// Sends the look that counts the end of a detached run and stops the agent's session a minute later. It is sent before
 /// the end is written at `end_at`, so that no crash between the two leaves an end uncounted. If the end is not written,
 /// the look finds none of that time and does nothing. Returns false if no look is known to be sent after one try of at
-/// most 2 s. The end is more important, and must be written before the agent's request for it is over. The look may have
-/// been sent all the same, and the end is then counted twice.
+/// most 2 s. The end is more important, and must be written before the agent's request for it is over. The look may
+/// have been sent all the same, and the end is then counted twice.
 pub(crate) async fn end_later(
     clock: &impl Clock,
     looks: &impl Looks,

@@ -138,8 +138,8 @@ impl AttemptRun<'_> {
 
     /// Takes over the trigger item's values, admits the run, makes everything ready for the call, and calls the agent.
     /// A failure to make the agent ready counts only after the admission, so a run that is skipped never fails for it.
-    /// The trigger's time limit counts from `since`. It does not interrupt the wait for `item`, and is none of a detached
-    /// run's.
+    /// The trigger's time limit counts from `since`. It does not interrupt the wait for `item`, and is none of a
+    /// detached run's.
     ///
     /// # Errors
     /// Returns the reason why the run stopped without an outcome: a skip, the loss of the lease, a cancellation, or a

@@ -108,8 +108,8 @@ impl AttemptRun<'_> {
         }
     }
 
-    /// Returns the result of an attempt whose end the row has refused. The agent of a detached run may have reported the
-    /// end before it answered the call in full. That end counts, and this one does not.
+    /// Returns the result of an attempt whose end the row has refused. The agent of a detached run may have reported
+    /// the end before it answered the call in full. That end counts, and this one does not.
     ///
     /// # Errors
     /// Returns the failure of a run that has failed by its report, and otherwise `LeaseLost`.

@@ -32,8 +32,8 @@ impl LookBack {
     /// The longest detached run lasts a day.
     const DETACHED: Self = Self(Self::USUAL.0 + 24 * 60 * 60 * 1000);
 
-    /// Returns two hours. For a run that is to be detached it returns a day more, because its trigger's earlier runs may
-    /// be detached, too.
+    /// Returns two hours. For a run that is to be detached it returns a day more, because its trigger's earlier runs
+    /// may be detached, too.
     pub fn of(is_detached: bool) -> Self {
         if is_detached { Self::DETACHED } else { Self::USUAL }
     }
@@ -53,8 +53,8 @@ fn first_id(execution_id: &str, now: i64, look_back: LookBack) -> String {
     format!("{}-{}", &hex[..8], &hex[8..12])
 }
 
-/// The most rows of holders that are read at a time. The model check polls without a waker, and `try_join_all` needs one
-/// for more than 30.
+/// The most rows of holders that are read at a time. The model check polls without a waker, and `try_join_all` needs
+/// one for more than 30.
 const MOST_IN_FLIGHT: usize = 10;
 
 /// A record that says that its execution is alive.
@@ -77,7 +77,7 @@ impl LivingRow {
     }
 }
 
-/// What is alive beside an execution.
+/// What is alive beside an execution, and which slots their holders have left.
 #[derive(Default)]
 pub struct Surroundings {
     /// The executions that count.
@@ -86,10 +86,10 @@ pub struct Surroundings {
     over: BTreeMap<Slot, RunLock>,
 }
 
-/// What is known of the holder of a slot.
+/// The state of a slot, by what is known of its holder.
 enum Holding {
-    /// The slot is the asking attempt's own, or its lease is over. It is asked for as one that is free.
-    None,
+    /// The slot is the asking attempt's own, or its lease is over. It is asked for like one that nobody has had.
+    Free,
     /// Its attempt has ended before its lease.
     Over,
     /// This execution has it.
@@ -97,9 +97,10 @@ enum Holding {
 }
 
 impl Surroundings {
+    /// Notes the state of a slot, which was read as `lock`. A free slot needs no note.
     fn note(&mut self, slot: Slot, lock: RunLock, holding: Holding) {
         match holding {
-            Holding::None => {}
+            Holding::Free => {}
             Holding::Over => drop(self.over.insert(slot, lock)),
             Holding::By(other) => drop(self.neighbours.held.insert(slot, other)),
         }
@@ -142,9 +143,10 @@ impl<T: Table, C: Clock> Store<T, C> {
         Ok(found)
     }
 
-    /// Returns the execution that leaves no room because of the slots alone, or `None` if they leave some. `first` is slot
-    /// 0 as it was found. A query of the slots reads no record, and the records of the holders are read only if the slots
-    /// whose leases last are enough. So a refused fire never reads what those that were refused before it have written.
+    /// Returns the execution that leaves no room because of the slots alone, or `None` if they leave some. `first` is
+    /// slot 0 as it was found. A query of the slots reads no record, and the records of the holders are read only if
+    /// the slots whose leases last are enough. So a refused fire never reads what those that were refused before it
+    /// have written.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer, or an item is unreadable.
@@ -170,8 +172,8 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 
     /// Reads the trigger's items from the sort key `from` on: the records of executions that are running within their
-    /// leases, and the further slots whose leases last, in one query. Executions of other users are among them. DynamoDB
-    /// reads and bills all records in between, those that have ended, too.
+    /// leases, and the further slots whose leases last, in one query. Executions of other users are among them.
+    /// DynamoDB reads and bills all records in between, those that have ended, too.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
@@ -227,7 +229,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         Ok(())
     }
 
-    /// Returns whether the holder of a slot is alive. `rows` are living ones: a holder that is not among them has its row
+    /// Returns the state of a slot. `rows` are living ones: a holder that is not among them has its row
     /// read, and the slot is over if that says that its attempt has ended.
     ///
     /// # Errors
@@ -240,7 +242,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         rows: &[LivingRow],
     ) -> Result<Holding, StoreError> {
         if !lock.is_held_beside(holder.owner, lease.over_before(self.clock.now_millis())) {
-            return Ok(Holding::None);
+            return Ok(Holding::Free);
         }
         let Some(other) = lock.execution_id.clone() else { return Err(StoreError::Unreadable) };
         if rows.iter().any(|row| row.execution_id == other && row.owner == lock.owner) {
@@ -252,8 +254,9 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 
     /// Takes one of `slots` slots of the trigger's run lock, if there is room. Slot 0 is asked for unseen, as if it
-    /// were the only one. The caller must then look at the neighbours. If it is not free, the other slots are read, and if
-    /// they leave room, the neighbours, and another slot is chosen. Each refusal tells who has taken that slot meanwhile, and the choice is made again.
+    /// were the only one. The caller must then look at the neighbours. If it is not free, the other slots are read, and
+    /// if they leave room, the neighbours, and another slot is chosen. Each refusal tells who has taken that slot
+    /// meanwhile, and the choice is made again.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it, or an item is unreadable, or the slots keep changing. A slot may

@@ -128,8 +128,8 @@ pub(crate) fn has_line_of_agent(behind: &[u8]) -> bool {
         })
 }
 
-/// Returns true if a text that is not JSON was meant to be an object or a string, or is a web page. Arrays have a framing of
-/// their own.
+/// Returns true if a text that is not JSON was meant to be an object or a string, or is a web page. Arrays have a
+/// framing of their own.
 fn is_begun(text: &[u8]) -> bool {
     let begin: Vec<u8> = text.iter().take(16).map(u8::to_ascii_lowercase).collect();
     match text {

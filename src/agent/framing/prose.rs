@@ -5,15 +5,16 @@ use serde::de::IgnoredAny;
 
 use crate::json::scan::trim;
 
-/// Returns true if a byte behind a closed array shows that the array was the beginning of a text. JSON's own signs do not,
-/// and neither does the beginning of a web page.
+/// Returns true if a byte behind a closed array shows by itself that the array was the beginning of a text. JSON's own
+/// signs do not, and neither do a semicolon and the beginning of a web page.
 pub(crate) fn goes_on_as_text(byte: u8) -> bool {
     !byte.is_ascii_control() && !b"[]{},;\"<".contains(&byte)
 }
 
 /// Returns true if a body that begins with a bracket is a text. It is none if it is a JSON array, or the beginning of
 /// one. Otherwise the place decides at which it stops being JSON: there must be something that people write, not a sign
-/// of JSON. An array that was broken behind the beginning of an object is no text: what it says of the run is not known.
+/// of JSON. An array that was broken behind the beginning of an object is no text: what it says of the run is not
+/// known.
 pub(crate) fn is_prose(text: &[u8]) -> bool {
     let mut text = trim(text);
     loop {

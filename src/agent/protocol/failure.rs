@@ -58,8 +58,8 @@ pub(super) const HOLDERS: Names = Names::of(&[
 /// Returns the failure that a frame reports, or `None` if it reports none. A `type` or `event` of `error`, an
 /// exception, and the AgentCore SDK's error frame always report one. Any other sign counts only if the frame is not
 /// about a tool, because the agent itself deals with the errors of tools. The object in a member that holds an answer
-/// may report the failure as well, and so may each of several of one name. The SDK's report that it could not serialize something (`original_type`) is no
-/// failure.
+/// may report the failure as well, and so may each of several of one name. The SDK's report that it could not serialize
+/// something (`original_type`) is no failure.
 pub(crate) fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Failed> {
     let mut nested = members.objects(HOLDERS).peekable();
     if nested.peek().is_none() && !members.has_any(SIGNS) {

@@ -100,7 +100,8 @@ pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &m
     }
 }
 
-/// Returns the stop reason in an object that holds the message, under the first of four names, or `None` if it has none.
+/// Returns the stop reason in an object that holds the message, under the first of four names, or `None` if it has
+/// none.
 fn reason_in(holder: RawJson<'_>) -> Option<RawJson<'_>> {
     let names = ["stop_reason", "stopReason", "finish_reason", "finishReason"];
     let [snake, camel, chat, other] = duplicates::pick(holder, names);
