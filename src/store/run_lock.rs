@@ -14,7 +14,7 @@ use crate::{
         error::StoreError,
         execution_item::{CANCEL_REQUESTED, EXECUTION_ID, LEASE_UNTIL, OWNER, STATUS, TTL},
         expression::Expression,
-        item::{Item, integer, number, text},
+        item::{Item, integer, number, string, text},
         keys, readable,
         table::{ConditionalWrite, Table, Written},
     },
@@ -23,8 +23,7 @@ use crate::{
 impl RunLock {
     /// Reads the item.
     pub fn read(item: &Item) -> Self {
-        let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
-        Self { execution_id: text(EXECUTION_ID), owner: text(OWNER), until: integer(item, LEASE_UNTIL) }
+        Self { execution_id: string(item, EXECUTION_ID), owner: string(item, OWNER), until: integer(item, LEASE_UNTIL) }
     }
 
     /// Builds the condition that the lock is as it was read.

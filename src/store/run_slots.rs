@@ -15,7 +15,7 @@ use crate::{
         error::StoreError,
         execution_item::{ATTEMPT, EVENTS, EXECUTION_ID, LEASE_UNTIL, OWNER, STATUS, USER_ID},
         expression::Expression,
-        item::{Item, integer, number, text},
+        item::{Item, integer, number, string, text},
         keys,
         run_lock::{Asked, Taking},
         table::{Query, Table},
@@ -69,11 +69,11 @@ impl LivingRow {
     /// Reads the row of an execution, or returns `None` if it has no id. It may be without a slot only if it is of this
     /// user, and in its first attempt or with events.
     fn read(item: &Item, user_id: &str) -> Option<Self> {
-        let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
         // The input of a later attempt may be that of the first, which does not tell whether this one was admitted.
         let is_first = integer(item, ATTEMPT) == Some(1) || item.contains_key(EVENTS);
-        let is_own = text(USER_ID).is_none_or(|user| user == user_id);
-        Some(Self { execution_id: text(EXECUTION_ID)?, owner: text(OWNER), may_be_without_slot: is_first && is_own })
+        let is_own = string(item, USER_ID).is_none_or(|user| user == user_id);
+        let (execution_id, owner) = (string(item, EXECUTION_ID)?, string(item, OWNER));
+        Some(Self { execution_id, owner, may_be_without_slot: is_first && is_own })
     }
 }
 
@@ -197,9 +197,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         for item in &items {
             if item.contains_key(STATUS) {
                 rows.extend(LivingRow::read(item, user_id));
-            } else if let Some(Ok(sort_key)) = item.get("SK").map(|key| key.as_s())
-                && let Some(slot) = keys::slot_of(sort_key, user_id)
-            {
+            } else if let Some(slot) = string(item, "SK").and_then(|sort_key| keys::slot_of(&sort_key, user_id)) {
                 slots.push((slot, RunLock::read(item)));
             }
         }
