@@ -38,7 +38,7 @@ function fit(event, names, path = []) {
   }
 }
 
-/** Returns the headers and the body of a delivery to a trigger's webhook, fit for simple filters. Each is another one. */
+/** Returns the headers and the body of a delivery to a trigger's webhook, fit for simple filters. Each call returns another body, so that no delivery counts as sent again. */
 export function delivered({ eventConfig = {}, userId, prompt = '', webhookConfig: { preset = 'standard' } }) {
   const { detail: { headers, body } } = JSON.parse(sample(eventConfig, userId, prompt, preset));
   const mark = `test_${Date.now()}`;

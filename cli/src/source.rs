@@ -10,7 +10,7 @@ use reqwest::Url;
 
 use crate::called;
 
-/// The file that `cargo run --example local -- --serve` writes.
+/// The file that a local run which serves writes.
 pub(crate) const ENV_FILE: &str = ".local/env";
 
 /// The file of the local run.

@@ -213,7 +213,18 @@ impl Lease {
     /// Returns true if an attempt whose lease ends at `lease_until` may still be at work at `now`: until the lease's
     /// end plus [`Lease::skew`], that moment included. An attempt without a lease is not alive.
     pub fn is_alive(self, lease_until: Option<i64>, now: i64) -> bool {
-        lease_until.is_some_and(|until| now <= until.saturating_add(millis(self.skew())))
+        lease_until.is_some_and(|until| now <= self.over_after(until))
+    }
+
+    /// Returns the time after which a lease that ends at `lease_until` counts as over, by whatever clock: its end plus
+    /// [`Lease::skew`].
+    pub fn over_after(self, lease_until: i64) -> i64 {
+        lease_until.saturating_add(millis(self.skew()))
+    }
+
+    /// Returns the time before which a lease must have ended to count as over at `now`: `now` less [`Lease::skew`].
+    pub fn over_before(self, now: i64) -> i64 {
+        now.saturating_sub(millis(self.skew()))
     }
 }
 
@@ -296,6 +307,16 @@ mod tests {
         for (left, may_call) in [(30_000, true), (15_000, true), (14_999, false), (0, false), (-1, false)] {
             assert_eq!(LEASE.may_call(NOW + left, NOW), may_call, "{left} ms left");
         }
+    }
+
+    #[test]
+    fn a_lease_is_over_when_it_is_so_by_every_clock() {
+        assert_eq!((LEASE.over_after(NOW), LEASE.over_before(NOW)), (NOW + 5_000, NOW - 5_000));
+        for (late, is_alive) in [(-60_000, true), (0, true), (5_000, true), (5_001, false)] {
+            assert_eq!(LEASE.is_alive(Some(NOW), NOW + late), is_alive, "{late} ms after its end");
+            assert_eq!(NOW >= LEASE.over_before(NOW + late), is_alive, "{late} ms after its end");
+        }
+        assert!(!LEASE.is_alive(None, NOW));
     }
 
     #[test]

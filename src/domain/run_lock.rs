@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    domain::execution::{Lease, Row, Status},
+    domain::execution::{Row, Status},
     domain::policy::Overlap,
 };
 
@@ -94,12 +94,6 @@ impl Neighbours {
     }
 }
 
-/// Returns the time before which a lock's lease must have ended for the lock to be free at `now`: `now` less
-/// [`Lease::skew`]. All times are in milliseconds since 1970.
-pub fn over_before(lease: Lease, now: i64) -> i64 {
-    now.saturating_sub(i64::try_from(lease.skew().as_millis()).unwrap_or(i64::MAX))
-}
-
 /// The action of an execution that finds its trigger's lock held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meeting {
@@ -137,8 +131,6 @@ pub fn meet(overlap: Overlap, execution_id: &str, other: &str, asked: Option<&st
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn row(status: Status, owner: &str) -> Row {
@@ -285,11 +277,6 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn a_lock_may_be_taken_when_it_is_over_by_every_clock() {
-        assert_eq!(over_before(Lease(Duration::from_secs(30)), 1_000_000), 995_000);
     }
 
     #[test]

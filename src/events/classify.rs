@@ -60,6 +60,12 @@ impl Provenance {
             Self::ReportBus => Some("report-bus"),
         }
     }
+
+    /// Returns the provenance that a value of `_from` says, or `None` if it is none of their marks.
+    fn of_mark(from: &Value) -> Option<Self> {
+        let from = from.as_str()?;
+        [Self::StackBus, Self::Queue, Self::ReportBus].into_iter().find(|known| known.mark() == Some(from))
+    }
 }
 
 /// An event without its marks.
@@ -101,13 +107,10 @@ impl MarkedEvent {
         let mut problems = Vec::new();
         let provenance = match marks.get(FROM) {
             None => Provenance::Unmarked,
-            Some(Value::String(from)) if from == "stack-bus" => Provenance::StackBus,
-            Some(Value::String(from)) if from == "queue" => Provenance::Queue,
-            Some(Value::String(from)) if from == "report-bus" => Provenance::ReportBus,
-            Some(_) => {
+            Some(from) => Provenance::of_mark(from).unwrap_or_else(|| {
                 problems.push(format!("$.{FROM}: must be \"stack-bus\", \"queue\" or \"report-bus\""));
                 Provenance::Unmarked
-            }
+            }),
         };
         let (is_marked, is_wrapped) = (!marks.is_empty(), marks.contains_key(WRAPPED));
         match marks.remove(WRAPPED) {

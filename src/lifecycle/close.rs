@@ -164,7 +164,7 @@ pub(crate) async fn close<T: Table, C: Clock>(
     Ok(written)
 }
 
-/// The part of a trigger's counters that a write changes.
+/// A write beside an end, by what it changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Health,

@@ -61,8 +61,7 @@ pub(super) async fn look_later(
     lease_until: i64,
     now: i64,
 ) -> Result<(), LookNotSent> {
-    let skew = i64::try_from(lease.skew().as_millis()).unwrap_or(0);
-    looks.send(look, look_delay(lease_until.saturating_add(skew), now)).await
+    looks.send(look, look_delay(lease.over_after(lease_until), now)).await
 }
 
 /// Lets the lease of a detached run whose attempt died pass to its agent, which may be at work. The agent is never
@@ -125,25 +124,18 @@ pub async fn arm<T: Table, C: Clock>(
     let Some((detachment, first_look)) = run else { return Ok(()) };
     held.hold_run_lock(detachment.deadline).await?;
     let ExecutionRef { trigger_id, execution_id, .. } = held.holder.execution;
-    let look = Look {
-        trigger_id: trigger_id.to_owned(),
-        execution_id: execution_id.to_owned(),
-        report_key: detachment.report_key.clone(),
-        purpose: Purpose::Timer,
-        tries: 0,
-        counts_end_at: None,
-    };
+    let look = Look::new(trigger_id, execution_id, detachment.report_key.clone(), Purpose::Timer);
     Ok(looks.send(&look, first_look).await?)
 }
 
-/// The way in which an attempt was rid of a detached run.
+/// The state of a detached run that its attempt has left, or has lost.
 #[derive(Debug)]
 pub enum Left {
     /// The lease is the agent's.
     ToAgent,
     /// The agent has reported the run's end. Holds the row.
     Ended(Box<Row>),
-    /// The lease has passed, and the row is still this attempt's.
+    /// The row is still this attempt's, and was not handed over.
     Own,
     /// Another attempt owns the execution.
     Lost,

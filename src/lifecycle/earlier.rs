@@ -57,7 +57,7 @@ impl Looker<'_> {
             Some(_) => None,
             None => self.wait(store, fire, execution_id).await?,
         };
-        let is_expired = |row: &Row| row.ttl.is_some_and(|ttl| ttl <= store.clock.now_millis() / 1000);
+        let is_expired = |row: &Row| row.is_expired(store.clock.now_millis());
         if unstarted.is_none() && row.as_ref().is_none_or(is_expired) {
             return Ok((CloseAction::Nothing, None));
         }

@@ -62,14 +62,7 @@ impl Looks for SettleQueue {
 /// Returns the first look at the detached run of `row`, for `purpose`. Returns `None` if the row is not of a detached
 /// run.
 pub(crate) fn look_at(row: &Row, trigger_id: &str, execution_id: &str, purpose: Purpose) -> Option<Look> {
-    Some(Look {
-        trigger_id: trigger_id.to_owned(),
-        execution_id: execution_id.to_owned(),
-        report_key: row.report_key.clone()?,
-        purpose,
-        tries: 0,
-        counts_end_at: None,
-    })
+    Some(Look::new(trigger_id, execution_id, row.report_key.clone()?, purpose))
 }
 
 /// Returns true if the agent's session may be stopped once the run has ended: it must be the execution's own. A session

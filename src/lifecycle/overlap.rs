@@ -1,6 +1,6 @@
-//! Overlap: a trigger that must not run more than so often at once has a run lock, with an item for each slot that
-//! names the execution that may run in it. A slot has a lease of its own beside the execution's, so that it frees
-//! itself after a crash. A run that cannot extend its slot stops before the slot's lease is over.
+//! Overlap: a trigger whose policy limits how many of its executions run at once has a run lock. The lock has an item
+//! for each slot, which names the execution that may run in it. A slot has a lease of its own beside the execution's,
+//! so that it frees itself after a crash. A run that cannot extend its slot stops before the slot's lease is over.
 
 use std::{sync::atomic::Ordering, time::Duration};
 

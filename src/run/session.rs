@@ -70,8 +70,7 @@ fn time_to_stop(lease: Lease, lease_until: i64, now: i64, is_rerun: bool, is_tak
     if !is_rerun {
         return Some(STOP_TIMEOUT);
     }
-    let skew = i64::try_from(lease.skew().as_millis()).unwrap_or(0);
-    let left = u64::try_from(lease_until.saturating_add(skew).saturating_sub(now)).ok().filter(|left| *left > 0);
+    let left = u64::try_from(lease.over_after(lease_until).saturating_sub(now)).ok().filter(|left| *left > 0);
     left.filter(|_| !is_taken_over).map(|left| STOP_TIMEOUT.min(Duration::from_millis(left)))
 }
 

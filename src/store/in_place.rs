@@ -16,7 +16,7 @@ use crate::{
         error::StoreError,
         execution_item::{TRIGGER_ID, TTL, USER_ID},
         expression::Expression,
-        item::{Item, number, text},
+        item::{Item, number, string, text},
         keys,
         table::{ConditionalWrite, Table, Written},
     },
@@ -94,6 +94,5 @@ impl<T: Table, C: Clock> Store<T, C> {
 
 /// Reads the trigger of an item, or returns `None` if the item names none.
 fn read(item: &Item) -> Option<InPlace> {
-    let text = |name: &str| item.get(name)?.as_s().ok().cloned();
-    Some((text(USER_ID)?.into(), text(TRIGGER_ID)?.into()))
+    Some((string(item, USER_ID)?.into(), string(item, TRIGGER_ID)?.into()))
 }

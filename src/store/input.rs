@@ -11,7 +11,7 @@ use crate::{
         Store,
         error::StoreError,
         expression::Expression,
-        item::{keyed, text},
+        item::{keyed, string, text},
         keys,
         table::{ConditionalWrite, Table, Written},
     },
@@ -62,7 +62,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         Ok(match self.table.write(ConditionalWrite::Put { item, condition, expression }, false).await? {
             Written::Done(_) => KeptInput::Stored,
             Written::Refused(earlier) => {
-                let detail = earlier.as_ref().and_then(|item| item.get("detail")?.as_s().ok().cloned());
+                let detail = earlier.as_ref().and_then(|item| string(item, "detail"));
                 KeptInput::Earlier(detail.unwrap_or_default())
             }
         })
@@ -95,6 +95,6 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// Returns an error if DynamoDB does not answer.
     pub async fn input_text(&self, trigger_id: &str, execution_id: &str) -> Result<Option<String>, StoreError> {
         let item = self.table.get(keys::input_key(trigger_id, execution_id), true).await?;
-        Ok(item.as_ref().and_then(|item| item.get("detail")?.as_s().ok().cloned()))
+        Ok(item.as_ref().and_then(|item| string(item, "detail")))
     }
 }

@@ -22,6 +22,11 @@ pub(crate) fn number(value: impl std::fmt::Display) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
+/// Returns an attribute of an item that is a text, or `None` if it is absent or anything else.
+pub(crate) fn string(item: &Item, name: &str) -> Option<String> {
+    item.get(name)?.as_s().ok().cloned()
+}
+
 /// Returns an attribute of an item that is a whole number, or `None` if it is absent or anything else.
 pub(crate) fn integer(item: &Item, name: &str) -> Option<i64> {
     item.get(name)?.as_n().ok()?.parse().ok()

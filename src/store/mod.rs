@@ -43,7 +43,7 @@ use crate::{
         error::StoreError,
         execution_item::{EXECUTION_ID, ExecutionItem, LEASE_UNTIL, TTL},
         expression::Expression,
-        item::{Item, number, text},
+        item::{Item, number, string, text},
         table::{ConditionalWrite, Table, Written},
     },
 };
@@ -240,7 +240,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         match self.table.write(ConditionalWrite::Put { item, condition, expression }, false).await? {
             Written::Done(_) => Ok(execution_id.to_owned()),
             Written::Refused(old) => {
-                old.as_ref().and_then(|old| old.get(EXECUTION_ID)?.as_s().ok().cloned()).ok_or(StoreError::Unreadable)
+                old.as_ref().and_then(|old| string(old, EXECUTION_ID)).ok_or(StoreError::Unreadable)
             }
         }
     }
@@ -255,7 +255,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         request_id: &str,
     ) -> Result<Option<String>, StoreError> {
         let item = self.table.get(keys::guard_key(trigger_id, request_id), true).await?;
-        Ok(item.and_then(|item| item.get(EXECUTION_ID)?.as_s().ok().cloned()))
+        Ok(item.as_ref().and_then(|item| string(item, EXECUTION_ID)))
     }
 
     /// Sets `lastExecutedAt` on the trigger item if it still exists. A plain update would recreate a deleted trigger.

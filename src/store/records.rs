@@ -90,7 +90,6 @@ fn started(fire: &Fire, attempt: &Attempt) -> ExecutionItem {
     if let Some(detachment) = &attempt.detachment {
         record.add_detachment(detachment);
         record.ttl = Some(detachment.ttl(attempt.ttl));
-        record.accept_finish_reasons = fire.task.accept_finish_reasons.as_deref().and_then(joined);
     }
     record
 }

@@ -7,14 +7,14 @@ use crate::{
     clock::Clock,
     domain::{
         execution::{ExecutionRef, Holder, Lease, MAX_SWAPS, Row, Status},
-        run_lock::{RunLock, Slot, over_before},
+        run_lock::{RunLock, Slot},
     },
     store::{
         Store,
         error::StoreError,
         execution_item::{CANCEL_REQUESTED, EXECUTION_ID, LEASE_UNTIL, OWNER, STATUS, TTL},
         expression::Expression,
-        item::{Item, integer, number, text},
+        item::{Item, integer, number, string, text},
         keys, readable,
         table::{ConditionalWrite, Table, Written},
     },
@@ -23,8 +23,7 @@ use crate::{
 impl RunLock {
     /// Reads the item. An attribute that is absent or of another type is `None`.
     pub fn read(item: &Item) -> Self {
-        let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
-        Self { execution_id: text(EXECUTION_ID), owner: text(OWNER), until: integer(item, LEASE_UNTIL) }
+        Self { execution_id: string(item, EXECUTION_ID), owner: string(item, OWNER), until: integer(item, LEASE_UNTIL) }
     }
 
     /// Builds the condition that the lock is as it was read.
@@ -135,7 +134,7 @@ impl<T: Table, C: Clock> Store<T, C> {
             Some(lock) => lock.unchanged_since(&mut expression),
             None => {
                 let is_free = format!("attribute_not_exists({})", expression.name("PK"));
-                let is_over = expression.below(LEASE_UNTIL, number(over_before(lease, now)));
+                let is_over = expression.below(LEASE_UNTIL, number(lease.over_before(now)));
                 // The lock may be this attempt's own: the answer to its first request was lost. A request that
                 // arrives after a heartbeat must not shorten the lease that the heartbeat extended.
                 let is_mine = expression.equals(OWNER, Some(text(owner)));

@@ -8,14 +8,14 @@ use crate::{
     clock::Clock,
     domain::{
         execution::{ExecutionRef, Holder, Lease, MAX_SWAPS, Status},
-        run_lock::{Neighbours, RunLock, Slot, over_before},
+        run_lock::{Neighbours, RunLock, Slot},
     },
     store::{
         Store,
         error::StoreError,
         execution_item::{ATTEMPT, EVENTS, EXECUTION_ID, LEASE_UNTIL, OWNER, STATUS, USER_ID},
         expression::Expression,
-        item::{Item, integer, number, text},
+        item::{Item, integer, number, string, text},
         keys,
         run_lock::{Asked, Taking},
         table::{Query, Table},
@@ -69,15 +69,15 @@ impl LivingRow {
     /// Reads the row of an execution, or returns `None` if it has no id. It may be without a slot only if it is of this
     /// user, and in its first attempt or with events.
     fn read(item: &Item, user_id: &str) -> Option<Self> {
-        let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
         // The input of a later attempt may be that of the first, which does not tell whether this one was admitted.
         let is_first = integer(item, ATTEMPT) == Some(1) || item.contains_key(EVENTS);
-        let is_own = text(USER_ID).is_none_or(|user| user == user_id);
-        Some(Self { execution_id: text(EXECUTION_ID)?, owner: text(OWNER), may_be_without_slot: is_first && is_own })
+        let is_own = string(item, USER_ID).is_none_or(|user| user == user_id);
+        let (execution_id, owner) = (string(item, EXECUTION_ID)?, string(item, OWNER));
+        Some(Self { execution_id, owner, may_be_without_slot: is_first && is_own })
     }
 }
 
-/// What is alive beside an execution.
+/// What is alive beside an execution, and which slots their holders have left.
 #[derive(Default)]
 pub struct Surroundings {
     /// The executions that count.
@@ -86,10 +86,10 @@ pub struct Surroundings {
     over: BTreeMap<Slot, RunLock>,
 }
 
-/// What is known of the holder of a slot.
+/// The state of a slot, by what is known of its holder.
 enum Holding {
-    /// The slot is the asking attempt's own, or its lease is over. It is asked for as one that is free.
-    None,
+    /// The slot is the asking attempt's own, or its lease is over. It is asked for like one that nobody has had.
+    Free,
     /// Its attempt has ended before its lease.
     Over,
     /// This execution has it.
@@ -101,7 +101,7 @@ impl Surroundings {
     /// not noted.
     fn note(&mut self, slot: Slot, lock: RunLock, holding: Holding) {
         match holding {
-            Holding::None => {}
+            Holding::Free => {}
             Holding::Over => drop(self.over.insert(slot, lock)),
             Holding::By(other) => drop(self.neighbours.held.insert(slot, other)),
         }
@@ -159,7 +159,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         first: Option<&RunLock>,
     ) -> Result<Option<String>, StoreError> {
         let (_, slots) = self.living(holder.execution, lease, keys::FURTHER_SLOT.to_owned()).await?;
-        let over_before = over_before(lease, self.clock.now_millis());
+        let over_before = lease.over_before(self.clock.now_millis());
         let slots = first.map(|lock| (0, lock.clone())).into_iter().chain(slots);
         let held: Vec<_> = slots.filter(|(_, lock)| lock.is_held_beside(holder.owner, over_before)).collect();
         if held.len() < usize::try_from(most).unwrap_or(usize::MAX) {
@@ -190,7 +190,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         let is_running = expression.equals(STATUS, Some(text(Status::Running.as_str())));
         // A slot has no status.
         let is_slot = expression.equals(STATUS, None);
-        let is_alive = expression.above(LEASE_UNTIL, number(over_before(lease, self.clock.now_millis())));
+        let is_alive = expression.above(LEASE_UNTIL, number(lease.over_before(self.clock.now_millis())));
         let filter = format!("({is_running} OR {is_slot}) AND {is_alive}");
         let to = keys::LAST_SLOT.to_owned();
         let items = self.table.query(Query { partition, from, to, filter, expression }).await?;
@@ -198,9 +198,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         for item in &items {
             if item.contains_key(STATUS) {
                 rows.extend(LivingRow::read(item, user_id));
-            } else if let Some(Ok(sort_key)) = item.get("SK").map(|key| key.as_s())
-                && let Some(slot) = keys::slot_of(sort_key, user_id)
-            {
+            } else if let Some(slot) = string(item, "SK").and_then(|sort_key| keys::slot_of(&sort_key, user_id)) {
                 slots.push((slot, RunLock::read(item)));
             }
         }
@@ -242,8 +240,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         lock: &RunLock,
         rows: &[LivingRow],
     ) -> Result<Holding, StoreError> {
-        if !lock.is_held_beside(holder.owner, over_before(lease, self.clock.now_millis())) {
-            return Ok(Holding::None);
+        if !lock.is_held_beside(holder.owner, lease.over_before(self.clock.now_millis())) {
+            return Ok(Holding::Free);
         }
         let Some(other) = lock.execution_id.clone() else { return Err(StoreError::Unreadable) };
         if rows.iter().any(|row| row.execution_id == other && row.owner == lock.owner) {

@@ -9,7 +9,7 @@ use crate::{
         error::StoreError,
         execution_item::{EXECUTION_ID, TRIGGER_ID, TTL},
         expression::Expression,
-        item::{Item, Key, number, text},
+        item::{Item, Key, number, string, text},
         keys::{caller_key, stopped_caller_key, task_key},
         table::{ConditionalWrite, Query, Table},
     },
@@ -68,10 +68,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         let filter = format!("attribute_exists({})", expression.name(EXECUTION_ID));
         let (from, to) = ("EXECUTION#".to_owned(), "EXECUTION$".to_owned());
         let found = self.table.query(Query { partition, from, to, filter, expression }).await?;
-        let ids = |item: Item| {
-            let id = |name: &str| item.get(name)?.as_s().ok().cloned();
-            Some((id(TRIGGER_ID)?, id(EXECUTION_ID)?))
-        };
+        let ids = |item: Item| Some((string(&item, TRIGGER_ID)?, string(&item, EXECUTION_ID)?));
         Ok(found.into_iter().filter_map(ids).collect())
     }
 

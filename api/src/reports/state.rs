@@ -14,7 +14,7 @@ use crate::reports::settings::ReportSettings;
 pub struct Reports {
     /// The table.
     pub store: Store,
-    /// The queue for looks that stop agents' sessions.
+    /// The queue for the looks that follow ends.
     pub looks: SettleQueue,
 }
 

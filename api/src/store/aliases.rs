@@ -40,7 +40,7 @@ pub(super) enum Plan {
     Taken(Pointer),
 }
 
-/// Whose an alias is.
+/// The trigger that an alias belongs to.
 #[derive(Debug, PartialEq, Eq)]
 enum Holder {
     Nobody,
@@ -105,8 +105,8 @@ impl Items {
     }
 }
 
-/// Returns whose an alias is, by its pointer: nobody's if there is none or it was given up, the `owner`'s, or perhaps
-/// another trigger's, which may not be there any more.
+/// Returns the trigger that an alias belongs to, by its pointer: none if there is no pointer or it was given up, the
+/// `owner`, or perhaps another one, which may not be there any more.
 fn holder(found: Option<&Map<String, Value>>, owner: &Pointer) -> Holder {
     let Some(pointer) = found.filter(|item| !item.contains_key(TTL)).and_then(pointer_of) else {
         return Holder::Nobody;

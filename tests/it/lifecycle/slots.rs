@@ -10,7 +10,7 @@ use crate::support::stored::{
 };
 use crate::support::{LIMIT, assert_duplicate, gated, killed_when, now_millis, stack};
 
-/// The first slot is today's run lock. The others have keys of their own.
+/// The first slot has the key of the only one of `skip`. The others have keys of their own.
 const FIRST: &str = "RUNNING#user-1";
 const SECOND: &str = "EXECUTION_SLOT#1#user-1";
 

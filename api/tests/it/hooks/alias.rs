@@ -70,7 +70,7 @@ async fn an_alias_is_a_second_address_of_a_hook() {
     for path in ["/hooks/new-issues", "/webhooks/new-issues", "/triggers/new-issues/webhook", "/v1/hooks/new-issues"] {
         assert_eq!(hooks.send(path, &headers, body).await.0, StatusCode::ACCEPTED, "{path}");
     }
-    // Whoever guesses it needs the secret.
+    // A stranger who guesses it needs the secret, too.
     assert_eq!(send(&hooks, "new-issues", "guessed").await, 401);
     // Its receipts are those of the hook.
     let shown = api.get(&format!("{path}/deliveries")).await.expect(200);
@@ -155,7 +155,7 @@ async fn a_taken_alias_is_refused_and_only_its_owner_learns_whose_it_is() {
     assert_consistent(&world, "at the end");
 }
 
-/// Who takes it must show that nobody has it any more.
+/// A trigger that takes it must show that nobody has it any more.
 #[tokio::test]
 async fn an_alias_whose_trigger_is_gone_may_be_taken_over() {
     for gone in ["deleted by hand", "ttl", "tombstone", "renamed by hand", "pointer without a trigger"] {

@@ -283,7 +283,7 @@ async fn a_refused_delivery_is_shown_with_its_reason() {
     assert!(shown["message"].as_str().unwrap().contains("send it again"));
 }
 
-/// Whoever knows an address can have deliveries refused. That hides nothing that was accepted.
+/// A stranger who knows an address can have deliveries refused. That hides nothing that was accepted.
 #[tokio::test]
 async fn refusals_hide_nothing_that_was_accepted() {
     let world = World::start().await;
