@@ -21,6 +21,9 @@ const HEARTBEATS_PER_LEASE: i64 = 3;
 pub const LONGEST_DELAY: Duration = Duration::from_secs(900);
 /// The time that an agent has to clean up after its run has ended, before its session is stopped.
 pub const CLEAN_UP: Duration = Duration::from_secs(60);
+/// The time after its deadline for which a run keeps its trigger's run lock, if nobody has ended it by then. The look that
+/// ends it stops the agent's session first, and may come late.
+const TURN_KEPT_AFTER_DEADLINE: Duration = LONGEST_DELAY;
 /// The time for which a record is kept after its deadline, in seconds.
 const KEPT_AFTER_DEADLINE: i64 = 24 * 60 * 60;
 
@@ -135,6 +138,12 @@ pub(crate) fn ttl_of_longest(ttl: i64, now: i64) -> i64 {
 }
 
 impl Detachment {
+    /// Returns the time until which the run keeps its trigger's run lock, unless it ends before, in milliseconds since
+    /// 1970: a quarter of an hour after the deadline. At the deadline itself the agent may still be at work.
+    pub fn turn_until(&self) -> i64 {
+        self.deadline.saturating_add(i64::try_from(TURN_KEPT_AFTER_DEADLINE.as_millis()).unwrap_or(0))
+    }
+
     /// Returns the ttl of a record, in seconds since 1970: `ttl`, or a day after the deadline if that is later.
     pub fn ttl(&self, ttl: i64) -> i64 {
         ttl.max((self.deadline / 1000).saturating_add(KEPT_AFTER_DEADLINE))
@@ -230,6 +239,12 @@ mod tests {
         for (over_at, expected) in [(-5, 1), (0, 1), (999, 1), (1_000, 2), (899_999, 900), (86_400_000, 900)] {
             assert_eq!(look_delay(over_at, 0).as_secs(), expected, "{over_at}");
         }
+    }
+
+    #[test]
+    fn a_turn_outlasts_the_deadline_by_the_longest_delay_of_a_look() {
+        let detached = Detached { timeout_seconds: 60, first_report_seconds: 60 };
+        assert_eq!(detached.detachment("key".to_owned(), 5_000).turn_until(), 965_000);
     }
 
     #[test]

@@ -122,7 +122,7 @@ pub async fn arm<T: Table, C: Clock>(
         return Err(RunStop::Stopped(Stop::Lost));
     }
     let Some((detachment, first_look)) = run else { return Ok(()) };
-    held.hold_run_lock(detachment.deadline).await?;
+    held.hold_run_lock(detachment.turn_until()).await?;
     let ExecutionRef { trigger_id, execution_id, .. } = held.holder.execution;
     let look = Look {
         trigger_id: trigger_id.to_owned(),

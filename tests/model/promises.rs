@@ -5,6 +5,7 @@ use std::{cell::RefCell, rc::Rc};
 
 use agent_trigger::{
     domain::agent_report::ReportStatus,
+    domain::detached::LONGEST_DELAY,
     domain::execution::{MAX_ATTEMPTS, Row, Status},
     domain::failure::ErrorType,
     domain::report::report_key,
@@ -90,7 +91,8 @@ pub(crate) enum Promise {
     /// `ReportOverdue` is written only when the agent's lease, or the deadline, is over.
     OverdueIsTrue,
     /// Where a trigger may not run twice at once, the agent accepts no call of a fire while it works on for another fire,
-    /// whose detached run is `running` and before its deadline.
+    /// whose detached run is `running`, until a quarter of an hour after its deadline. Where so many may run at once, it
+    /// works for fewer others.
     DetachedKeepTheirTurn,
     /// A detached run ends within one look after its deadline, and what the queue takes to deliver again.
     EndsByTheDeadline,
@@ -358,9 +360,11 @@ impl Promises {
         self.0.borrow().at_work(sim, "")
     }
 
-    /// Whether the attempt has written its end.
+    /// Whether the attempt has written its end, or has left its run to its agent and the run has ended.
     pub(crate) fn has_ended(&self, owner: &str) -> bool {
-        self.0.borrow().attempt(Some(owner)).is_some_and(|attempt| attempt.has_ended)
+        let state = self.0.borrow();
+        let is_over = state.history.last().is_some_and(is_terminal);
+        state.attempt(Some(owner)).is_some_and(|attempt| attempt.has_ended || attempt.has_left && is_over)
     }
 
     /// `owner` stops because its lease is lost. `is_over` says whether it is by its own clock, `lock` who has the run lock.
@@ -432,7 +436,8 @@ impl Promises {
     pub(crate) fn works_on(&self, sim: &Sim) -> Option<String> {
         let state = self.0.borrow();
         let row = state.history.last().filter(|row| row.status == Status::Running)?;
-        let is_in_time = row.deadline.is_some_and(|deadline| sim.now() <= deadline);
+        let last = millis(LONGEST_DELAY);
+        let is_in_time = row.deadline.is_some_and(|deadline| sim.now() <= deadline + last);
         let attempt = state.attempt(row.owner.as_deref()).filter(|attempt| attempt.works_on && is_in_time);
         attempt.map(|attempt| attempt.owner.clone())
     }

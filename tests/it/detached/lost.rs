@@ -70,7 +70,7 @@ async fn a_lease_that_passes_before_the_acknowledgement_leaves_the_run_and_the_t
     assert_eq!(row["ackLost"], true);
     // The agent is at work, so the next fire has no turn.
     let lock = stack.dynamodb.item(&format!("TRIGGER#{TRIGGER}"), "RUNNING#user-1").unwrap();
-    assert_eq!(lock["leaseUntil"], row["deadline"]);
+    assert_eq!(lock["leaseUntil"], turn_until(&row));
     let next = fire_with(&json!({"detached": settings(), "scheduledTime": "2026-01-31T08:00:00Z"}));
     let skipped = function.invoke(next).await;
     assert_eq!(skipped.body()["skipReason"], "Overlap", "{skipped:?}");
