@@ -138,6 +138,12 @@ pub(crate) fn ttl_of_longest(ttl: i64, now: i64) -> i64 {
 }
 
 impl Detachment {
+    /// Returns true if the agent may be called `wait` after `now`, in milliseconds since 1970: the deadline is not over by
+    /// then. An agent that is called later could report nothing in time.
+    pub fn may_call_after(&self, wait: Duration, now: i64) -> bool {
+        now.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)) < self.deadline
+    }
+
     /// Returns the time until which the run keeps its trigger's run lock, unless it ends before, in milliseconds since
     /// 1970: a quarter of an hour after the deadline. At the deadline itself the agent may still be at work.
     pub fn turn_until(&self) -> i64 {
@@ -238,6 +244,17 @@ mod tests {
     fn a_look_comes_once_the_lease_is_over_or_after_the_longest_delay() {
         for (over_at, expected) in [(-5, 1), (0, 1), (999, 1), (1_000, 2), (899_999, 900), (86_400_000, 900)] {
             assert_eq!(look_delay(over_at, 0).as_secs(), expected, "{over_at}");
+        }
+    }
+
+    #[test]
+    fn no_agent_is_called_once_the_deadline_is_over() {
+        let detached = Detached { timeout_seconds: 60, first_report_seconds: 60 };
+        let detachment = detached.detachment("key".to_owned(), 5_000);
+        for (wait, now, may_call) in
+            [(0, 64_999, true), (0, 65_000, false), (1, 63_999, true), (1, 64_000, false), (u64::MAX, 0, false)]
+        {
+            assert_eq!(detachment.may_call_after(Duration::from_secs(wait), now), may_call, "{wait} s after {now}");
         }
     }
 

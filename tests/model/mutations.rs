@@ -337,6 +337,11 @@ fn without_a_run_lock_beyond_the_deadline_the_agent_works_for_two_fires() {
     assert_found_among_detached(Rule::LockAfterTheDeadline, &promises, seeds, &Trouble::ALL);
 }
 
+#[test]
+fn without_the_deadline_of_the_call_an_agent_begins_when_its_time_is_over() {
+    assert_found_detached(Rule::CalledInTime, &[Promise::CalledInTime]);
+}
+
 /// Runs with detached runs of triggers with slots.
 fn assert_found_among_detached_slots(without: Rule, promises: &[Promise]) {
     let seeds = seeds(SEED | DETACHED | SLOTS, DETACHED_SLOT_SCHEDULES);

@@ -94,6 +94,8 @@ pub(crate) enum Promise {
     /// whose detached run is `running`, until a quarter of an hour after its deadline. Where so many may run at once, it
     /// works for fewer others.
     DetachedKeepTheirTurn,
+    /// The agent of a detached run accepts no call after its deadline, but for what a call may travel.
+    CalledInTime,
     /// A detached run ends within one look after its deadline, and what the queue takes to deliver again.
     EndsByTheDeadline,
     /// A record keeps the first report that came too late.
@@ -321,6 +323,12 @@ impl Promises {
             attempt.was_accepted && (!attempt.rerun || attempt.owner == owner || has_ended)
         });
         let at_work = state.at_work(sim, owner);
+        // A call travels for less than half a lease.
+        let travel = millis(LEASE.0 / 2 + LEASE.skew());
+        let row = state.history.last().filter(|row| row.owner.as_deref() == Some(owner));
+        if let Some(deadline) = row.and_then(|row| row.deadline).filter(|deadline| sim.now() > deadline + travel) {
+            state.breaks(Promise::CalledInTime, format!("the agent accepted {owner} after its deadline, {deadline}"));
+        }
         if is_second {
             state.breaks(Promise::OneAcceptedCall, format!("the agent accepted a second call, of {owner}"));
         }

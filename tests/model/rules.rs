@@ -122,6 +122,8 @@ pub(crate) enum Rule {
     LockUntilTheDeadline,
     /// And for a while longer, because the look that ends the run comes after the deadline.
     LockAfterTheDeadline,
+    /// No agent of a detached run is called once its deadline is over.
+    CalledInTime,
 }
 
 /// The rules of one run: all, or all but one.

@@ -90,6 +90,20 @@ async fn a_lost_acknowledgement_leaves_the_run_to_its_agent() {
     assert_eq!(stack.agent.call_count(), 1);
 }
 
+/// The agent refuses the call until the run's time is over. Then it could report nothing in time.
+#[tokio::test]
+async fn no_agent_is_called_once_the_time_of_its_run_is_over() {
+    let stack = stack().await;
+    stack.agent.queue(Script::retry_after(503, 4));
+    let function = function(&stack).await;
+    let fire = || fire_with(&json!({"detached": {"timeoutSeconds": 3}})).request_id("request-1");
+    assert_error(&function.invoke(fire()).await, "AgentUnavailable", true);
+    assert_eq!(stack.agent.call_count(), 1);
+    // The next attempt has as much time again.
+    let row = assert_left(&stack, &function.invoke(fire()).await);
+    assert_eq!((stack.agent.call_count(), &row["attempt"]), (2, &json!(2)));
+}
+
 #[tokio::test]
 async fn a_report_that_overtakes_the_hand_over_counts() {
     for (status, error_type) in [("completed", None), ("failed", Some("AgentFailed"))] {
