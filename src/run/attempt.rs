@@ -299,9 +299,9 @@ impl AttemptRun<'_> {
 
     /// Calls the agent and reads its answer to the end. Only a call that the agent surely did not accept is tried
     /// again: at most three tries, each after at least the wait that the agent asks for, and only if the run's time
-    /// lasts for it, and that of a detached run. One more try is made with a new authorization if the agent refused the caller. Before each try
-    /// half of the lease must be left. A reason for stopping short that the task, or otherwise the agent's definition,
-    /// accepts is a completion.
+    /// lasts for it, and that of a detached run. One more try is made with a new authorization if the agent refused the
+    /// caller. Before each try half of the lease must be left. A reason for stopping short that the task, or otherwise
+    /// the agent's definition, accepts is a completion.
     ///
     /// # Errors
     /// Returns the loss of the lease, or the failure of the last try. Once the agent may have taken the call, no
@@ -348,7 +348,10 @@ impl AttemptRun<'_> {
                     tracing::warn!(error = %error, waitMs = wait.as_millis(), "trying again");
                     tokio::time::sleep(wait).await;
                 }
-                _ => return Err(error.into()),
+                _ => {
+                    state.facts().is_answer_lost = error.may_be_of_a_gateway();
+                    return Err(error.into());
+                }
             }
         };
         if let Some(id) = answer.request_id() {

@@ -81,10 +81,13 @@ impl AttemptRun<'_> {
     }
 
     /// Decides what becomes of a run whose work in this invocation has ended. An agent that acknowledged, or that may
-    /// be at work although nothing says so, gets the lease. A run that was ended by its report meanwhile is told as it
+    /// be at work although nothing says so, gets the lease: its answer is torn, or another one came in its place. A run that was ended by its report meanwhile is told as it
     /// ended. Any other run ends here.
     pub(super) async fn way_on(&self, fire: &Fire, ended: Result<Outcome, RunStop>) -> WayOn {
-        let is_called = self.context.state.facts().agent_called;
+        let (is_called, is_answer_lost) = {
+            let facts = self.context.state.facts();
+            (facts.agent_called, facts.is_answer_lost)
+        };
         let Some(run) = self.detached.get().filter(|_| is_called) else { return WayOn::Ends(ended) };
         match &ended {
             Ok(outcome) if let Some(acknowledgement) = outcome.acknowledgement => {
@@ -92,7 +95,7 @@ impl AttemptRun<'_> {
             }
             // The agent has said in full that it stopped, if only because it is at work.
             Ok(Outcome { verdict: Verdict::Incomplete(_), .. }) => WayOn::Ends(ended),
-            _ if is_unfinished(&ended) => WayOn::Left(self.leave(fire, run, None).await),
+            _ if is_unfinished(&ended) || is_answer_lost => WayOn::Left(self.leave(fire, run, None).await),
             Err(RunStop::Stopped(Stop::Lost)) => {
                 WayOn::Left(match why_lost(self.owned, &run.detachment.report_key, self.context.deadline).await {
                     // Nobody else has it, and the agent may be at work.

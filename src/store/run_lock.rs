@@ -38,7 +38,8 @@ impl RunLock {
     }
 }
 
-/// Returns the ttl of a slot whose lease ends at `until`, in milliseconds since 1970: nobody needs the item a day later.
+/// Returns the ttl of a slot whose lease ends at `until`, in milliseconds since 1970: nobody needs the item a day
+/// later.
 fn ttl_of(until: i64) -> i64 {
     until / 1000 + 24 * 60 * 60
 }

@@ -12,8 +12,8 @@ pub struct ReportSettings {
     pub region: String,
     /// `AWS_CA_BUNDLE`: a PEM file of roots to trust besides Mozilla's.
     pub ca_bundle: Option<String>,
-    /// `SETTLE_QUEUE_URL`: the queue that takes the looks which count ends and stop agents' sessions. Without it none is
-    /// counted or stopped.
+    /// `SETTLE_QUEUE_URL`: the queue that takes the looks which count ends and stop agents' sessions. Without it none
+    /// is counted or stopped.
     pub settle_queue: Option<String>,
     /// `LOCAL_PORT`: the port of 127.0.0.1 to listen on, if this does not run on Lambda; 0 means any.
     pub local_port: Option<u16>,

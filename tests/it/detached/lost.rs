@@ -90,6 +90,26 @@ async fn a_lost_acknowledgement_leaves_the_run_to_its_agent() {
     assert_eq!(stack.agent.call_count(), 1);
 }
 
+/// A load balancer gives up waiting, and the agent works on.
+#[tokio::test]
+async fn an_answer_that_a_gateway_gives_in_the_agents_place_is_a_lost_acknowledgement() {
+    for status in [502, 503, 504] {
+        let stack = stack().await;
+        stack.agent.queue(Script::status(status, "upstream request timeout"));
+        let function = function(&stack).await;
+        let row = assert_left(&stack, &function.invoke(fire()).await);
+        assert_eq!(row["ackLost"], true, "{status}");
+        assert_eq!(reports(&stack, &function, json!({"status": "completed", "output": "done"})).await.0, 200);
+        assert_eq!(execution(&stack)["status"], "completed");
+        assert_eq!(stack.agent.call_count(), 1);
+    }
+    // The agent's own failure ends its run.
+    let stack = stack().await;
+    stack.agent.queue(Script::status(500, "no model"));
+    assert_error(&function(&stack).await.invoke(fire()).await, "AgentFailed", false);
+    assert_eq!(execution(&stack).get("detachedAt"), None);
+}
+
 /// The agent refuses the call until the run's time is over. Then it could report nothing in time.
 #[tokio::test]
 async fn no_agent_is_called_once_the_time_of_its_run_is_over() {
