@@ -21,8 +21,8 @@ const HEARTBEATS_PER_LEASE: i64 = 3;
 pub const LONGEST_DELAY: Duration = Duration::from_secs(900);
 /// The time that an agent has to clean up after its run has ended, before its session is stopped.
 pub const CLEAN_UP: Duration = Duration::from_secs(60);
-/// The time after its deadline for which a run keeps its trigger's run lock, if nobody has ended it by then. The look that
-/// ends it stops the agent's session first, and may come late.
+/// The time after its deadline for which a run keeps its trigger's run lock, if nobody has ended it by then. The look
+/// that ends it stops the agent's session first, and may come late.
 const TURN_KEPT_AFTER_DEADLINE: Duration = LONGEST_DELAY;
 /// The time for which a record is kept after its deadline, in seconds.
 const KEPT_AFTER_DEADLINE: i64 = 24 * 60 * 60;
@@ -138,8 +138,8 @@ pub(crate) fn ttl_of_longest(ttl: i64, now: i64) -> i64 {
 }
 
 impl Detachment {
-    /// Returns true if the agent may be called `wait` after `now`, in milliseconds since 1970: the deadline is not over by
-    /// then. An agent that is called later could report nothing in time.
+    /// Returns true if the agent may be called `wait` after `now`, in milliseconds since 1970: the deadline is not over
+    /// by then. An agent that is called later could report nothing in time.
     pub fn may_call_after(&self, wait: Duration, now: i64) -> bool {
         now.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)) < self.deadline
     }
@@ -170,9 +170,10 @@ pub fn lease_after(heard: i64, heartbeat_seconds: Option<u32>, deadline: i64) ->
 }
 
 /// Returns the end of the lease of an agent whose acknowledgement was lost: `first_report_seconds` after `now`, but at
-/// most the deadline.
-pub fn lease_of_unacknowledged(now: i64, first_report_seconds: u32, deadline: i64) -> i64 {
-    now.saturating_add(millis(first_report_seconds)).min(deadline)
+/// most the deadline. Without these, because the agent has reported before, no further report is demanded: it is the
+/// deadline.
+pub fn lease_of_unacknowledged(now: i64, first_report_seconds: Option<u32>, deadline: i64) -> i64 {
+    first_report_seconds.map_or(deadline, |seconds| now.saturating_add(millis(seconds)).min(deadline))
 }
 
 /// Returns the delay of the next look at a lease that counts as over after `over_at`: the next whole second after the
@@ -236,8 +237,9 @@ mod tests {
         ] {
             assert_eq!(lease_after(0, heartbeat, deadline), expected);
         }
-        assert_eq!(lease_of_unacknowledged(1_000, 300, 900_000), 301_000);
-        assert_eq!(lease_of_unacknowledged(1_000, 300, 200_000), 200_000);
+        assert_eq!(lease_of_unacknowledged(1_000, Some(300), 900_000), 301_000);
+        assert_eq!(lease_of_unacknowledged(1_000, Some(300), 200_000), 200_000);
+        assert_eq!(lease_of_unacknowledged(1_000, None, 900_000), 900_000);
     }
 
     #[test]

@@ -81,8 +81,8 @@ impl AttemptRun<'_> {
     }
 
     /// Decides what becomes of a run whose work in this invocation has ended. An agent that acknowledged, or that may
-    /// be at work although nothing says so, gets the lease: its answer is torn, or another one came in its place. A run that was ended by its report meanwhile is told as it
-    /// ended. Any other run ends here.
+    /// be at work although nothing says so, gets the lease: its answer is torn, or another one came in its place. A run
+    /// that was ended by its report meanwhile is told as it ended. Any other run ends here.
     pub(super) async fn way_on(&self, fire: &Fire, ended: Result<Outcome, RunStop>) -> WayOn {
         let (is_called, is_answer_lost) = {
             let facts = self.context.state.facts();
@@ -137,7 +137,7 @@ impl AttemptRun<'_> {
         acknowledgement: Option<Acknowledgement>,
     ) -> Result<Value, Failure> {
         let InvocationContext { deadline, state, .. } = self.context;
-        let facts = |now| self.hand_over(run, acknowledgement, now);
+        let facts = |now, has_reported| self.hand_over(run, acknowledgement, has_reported, now);
         match leave_to_agent(self.owned, &run.detachment.report_key, facts, *deadline).await {
             Ok(left) => {
                 if matches!(left, Left::ToAgent) {
@@ -153,19 +153,23 @@ impl AttemptRun<'_> {
         }
     }
 
-    /// Returns the facts of a hand-over at `now`: the end of the agent's lease by what it has acknowledged, its promise
-    /// to report, and what the invocation knows of the run.
-    fn hand_over(&self, run: &DetachedRun, answer: Option<Acknowledgement>, now: i64) -> HandOver {
+    /// Returns the facts of a hand-over at `now`: the end of the agent's lease by what it has acknowledged, or by
+    /// whether it has reported, its promise to report, and what the invocation knows of the run.
+    fn hand_over(&self, run: &DetachedRun, answer: Option<Acknowledgement>, has_reported: bool, now: i64) -> HandOver {
         let Detachment { deadline, first_report_seconds, .. } = run.detachment;
         let heartbeat_seconds = answer.and_then(|acknowledgement| acknowledgement.heartbeat_seconds);
         let facts = self.context.state.facts();
         HandOver {
             lease_until: match answer {
                 Some(_) => lease_after(now, heartbeat_seconds, deadline),
-                None => lease_of_unacknowledged(now, first_report_seconds, deadline),
+                None => {
+                    let seconds = Some(first_report_seconds).filter(|_| !has_reported);
+                    lease_of_unacknowledged(now, seconds, deadline)
+                }
             },
             heartbeat_seconds,
             is_ack_lost: answer.is_none(),
+            has_reported,
             request_id: facts.request_id.clone(),
             snapshot: facts.snapshot.clone(),
             run_slot: self.owned.slot.get(),

@@ -506,13 +506,17 @@ impl Attempt {
             },
             _ => return None,
         };
-        let facts = |now| HandOver {
+        let facts = |now, has_reported: bool| HandOver {
             lease_until: match is_ack_lost {
                 false => lease_after(now, heartbeat, detachment.deadline),
-                true => lease_of_unacknowledged(now, detachment.first_report_seconds, detachment.deadline),
+                true => {
+                    let seconds = Some(detachment.first_report_seconds).filter(|_| !has_reported);
+                    lease_of_unacknowledged(now, seconds, detachment.deadline)
+                }
             },
             heartbeat_seconds: heartbeat,
             is_ack_lost,
+            has_reported,
             run_slot: owned.slot.get(),
             ..HandOver::default()
         };

@@ -342,6 +342,11 @@ fn without_the_deadline_of_the_call_an_agent_begins_when_its_time_is_over() {
     assert_found_detached(Rule::CalledInTime, &[Promise::CalledInTime]);
 }
 
+#[test]
+fn without_counting_an_early_report_an_agent_that_has_promised_nothing_is_overdue() {
+    assert_found_detached(Rule::EarlyReportCounts, &[Promise::OverdueIsTrue]);
+}
+
 /// Runs with detached runs of triggers with slots.
 fn assert_found_among_detached_slots(without: Rule, promises: &[Promise]) {
     let seeds = seeds(SEED | DETACHED | SLOTS, DETACHED_SLOT_SCHEDULES);

@@ -88,11 +88,12 @@ pub(crate) enum Promise {
     NoForgery,
     /// An end by a report is the one that the attempt's agent came to.
     ReportIsTrue,
-    /// `ReportOverdue` is written only when the agent's lease, or the deadline, is over.
+    /// `ReportOverdue` is written only when the agent's lease, or the deadline, is over. An agent that has reported
+    /// before the hand-over, and has promised no heartbeat, has until the deadline.
     OverdueIsTrue,
-    /// Where a trigger may not run twice at once, the agent accepts no call of a fire while it works on for another fire,
-    /// whose detached run is `running`, until a quarter of an hour after its deadline. Where so many may run at once, it
-    /// works for fewer others.
+    /// Where a trigger may not run twice at once, the agent accepts no call of a fire while it works on for another
+    /// fire, whose detached run is `running`, until a quarter of an hour after its deadline. Where so many may run at
+    /// once, it works for fewer others.
     DetachedKeepTheirTurn,
     /// The agent of a detached run accepts no call after its deadline, but for what a call may travel.
     CalledInTime,
@@ -194,6 +195,8 @@ struct State {
     left: Vec<(String, i64)>,
     /// Whether a report of the event was settled for which no trigger was seen.
     is_missed: bool,
+    /// The report key of the attempt whose agent has reported before the hand-over.
+    reported: Option<String>,
     /// The time for which the queue kept looks, in milliseconds.
     waited: i64,
     broken: Broken,
@@ -568,11 +571,21 @@ impl State {
                 self.breaks(Promise::ReportIsTrue, format!("{} of an agent that {agent:?}", new.status.as_str()));
             }
         }
+        if kind == Kind::Note && old.detached_at.is_none() {
+            self.reported.clone_from(&old.report_key);
+        }
         let is_overdue = new.error_type.as_deref() == Some(ErrorType::ReportOverdue.as_str());
         if is_overdue && old.status == Status::Running {
             let is_over = old.lease_until.is_none_or(|until| sim.now() + skew >= until);
             if !is_over || old.detached_at.is_none() {
                 self.breaks(Promise::OverdueIsTrue, format!("the agent had until {:?}", old.lease_until));
+            }
+            let has_promised = old.heartbeat_seconds.is_some();
+            let is_heard = self.reported.is_some() && self.reported == old.report_key;
+            if let Some(deadline) =
+                old.deadline.filter(|deadline| is_heard && !has_promised && sim.now() + skew < *deadline)
+            {
+                self.breaks(Promise::OverdueIsTrue, format!("the agent had reported, and had until {deadline}"));
             }
         }
         if let Some(first) = &old.late_report

@@ -16,7 +16,7 @@ use agent_trigger::{
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::{
-    expression::{Change, Clause, Operator, Request, integer},
+    expression::{Action, Change, Clause, Operator, Request, integer},
     sender::{Phase, Sender},
     table::{Answer, Kind, Operation, name, slot_of},
 };
@@ -122,6 +122,8 @@ pub(crate) enum Rule {
     LockUntilTheDeadline,
     /// And for a while longer, because the look that ends the run comes after the deadline.
     LockAfterTheDeadline,
+    /// A report before the hand-over is the first one.
+    EarlyReportCounts,
     /// No agent of a detached run is called once its deadline is over.
     CalledInTime,
 }
@@ -181,6 +183,12 @@ impl Rules {
         {
             let deadline = until - millis(LONGEST_DELAY);
             request.replace("leaseUntil", &AttributeValue::N(deadline.to_string()));
+        }
+        if kind == Kind::Note
+            && !self.has(Rule::EarlyReportCounts)
+            && let Change::Update(actions) = &mut request.change
+        {
+            actions.retain(|action| !matches!(action, Action::Remove(_)));
         }
         if !self.has(Rule::InputIfAbsent) && request.key.1.starts_with("INPUT#") {
             request.condition.edit(&mut |clause| *clause = Clause::Always);

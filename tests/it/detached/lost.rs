@@ -155,6 +155,41 @@ async fn a_report_that_overtakes_the_hand_over_counts() {
     }
 }
 
+/// The agent says that it has begun, and promises nothing. Its acknowledgement is lost, with its function or alone.
+#[tokio::test]
+async fn a_report_before_a_lost_acknowledgement_is_the_first_one() {
+    for is_killed in [true, false] {
+        let stack = stack().await;
+        let gate = Gate::new();
+        stack.agent.queue(held(&gate).before_head(Step::Rst));
+        let (first, other) = (function(&stack).await, function(&stack).await);
+        let begun = async {
+            gate.reached().await;
+            assert_eq!(reports(&stack, &other, json!({"status": "running"})).await.0, 200);
+            assert_eq!(execution(&stack).get("firstReportSeconds"), None);
+        };
+        if is_killed {
+            killed_when(begun, &first, fire()).await;
+            lease_is_over(&stack).await;
+            assert!(deliver(&other, &last_look(&stack)).await);
+        } else {
+            let released = async {
+                begun.await;
+                gate.release();
+            };
+            let (outcome, ()) = tokio::join!(first.invoke(fire()), released);
+            assert_left(&stack, &outcome);
+        }
+        let row = execution(&stack);
+        assert_eq!((&row["ackLost"], &row["leaseUntil"]), (&json!(true), &row["deadline"]), "{row:#}");
+        // The next look finds nothing overdue.
+        assert!(deliver(&other, &last_look(&stack)).await);
+        assert_eq!(execution(&stack)["status"], "running");
+        assert_eq!(reports(&stack, &other, json!({"status": "completed", "output": "done"})).await.0, 200);
+        assert_eq!(execution(&stack)["status"], "completed");
+    }
+}
+
 #[tokio::test]
 async fn there_is_no_call_without_a_timer() {
     let stack = stack().await;
