@@ -61,6 +61,12 @@ pub enum AgentError {
 }
 
 impl AgentError {
+    /// Returns true if the answer may have been lost on its way: what stands before an agent answers 502, 503 or 504
+    /// for it, after it has passed the request on, too. The agent may be at work then.
+    pub(crate) fn may_be_of_a_gateway(&self) -> bool {
+        matches!(self, Self::Failed { status, .. } if matches!(status.as_u16(), 502..=504))
+    }
+
     /// Returns true if the agent refuses the caller, by 401 or 403. Some agents answer a wrong key with the one, others
     /// with the other.
     pub(crate) fn refuses_caller(&self) -> bool {
@@ -87,6 +93,20 @@ impl From<AgentError> for Failure {
             AgentError::Torn(_) => fatal(ErrorType::StreamInterrupted),
             AgentError::Stalled(_) | AgentError::TimedOut(_) => fatal(ErrorType::StreamStalled),
             AgentError::Request(_) => fatal(ErrorType::Internal),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_before_an_agent_may_have_lost_its_answer() {
+        for (status, is_lost) in [(500, false), (501, false), (502, true), (503, true), (504, true), (529, false)] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(AgentError::Failed { status, said: None }.may_be_of_a_gateway(), is_lost, "{status}");
+            assert!(!AgentError::Rejected { status, said: None }.may_be_of_a_gateway(), "{status}");
         }
     }
 }

@@ -32,6 +32,8 @@ const TRY_TIMEOUT: Duration = Duration::from_secs(5);
 const OVER: [&str; 3] = ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"];
 /// The states of an execution that somebody or its time limit stopped. The template's rule names the same.
 const STOPPED: [&str; 2] = ["ABORTED", "TIMED_OUT"];
+/// The state of an execution that goes on.
+const RUNNING: &str = "RUNNING";
 /// The longest cause of a failure, in bytes.
 const LONGEST_CAUSE: usize = 32_768;
 
@@ -82,6 +84,18 @@ impl StepFunctions {
     /// Returns true if the execution with this ARN was stopped, or its time is up. It asks once, for 5 s at most.
     /// Returns false if that is unknown, which it logs.
     pub(crate) async fn is_stopped(&self, arn: &str) -> bool {
+        self.state_of(arn).await.is_some_and(|state| STOPPED.contains(&state.as_str()))
+    }
+
+    /// Returns true if the execution with this ARN is running, as one does that was stopped and then redriven. It asks
+    /// once, for 5 s at most. Returns false if that is unknown, which it logs.
+    pub(crate) async fn is_running(&self, arn: &str) -> bool {
+        self.state_of(arn).await.is_some_and(|state| state == RUNNING)
+    }
+
+    /// Returns the state of the execution with this ARN. It asks once, for 5 s at most. Returns `None` if that is
+    /// unknown, which it logs.
+    async fn state_of(&self, arn: &str) -> Option<String> {
         let body = json!({"executionArn": arn, "includedData": "METADATA_ONLY"}).to_string();
         let answer = match self.send("DescribeExecution", &body).await {
             Ok((status, answer)) if status.is_success() => serde_json::from_slice::<Value>(&answer).ok(),
@@ -94,7 +108,7 @@ impl StepFunctions {
                 None
             }
         };
-        answer.is_some_and(|answer| STOPPED.iter().any(|status| answer["status"] == *status))
+        answer?["status"].as_str().map(str::to_owned)
     }
 
     /// Sends the answer of a task in one try. A task that is over, a token that is none, and a denial count as sent.

@@ -21,6 +21,9 @@ const HEARTBEATS_PER_LEASE: i64 = 3;
 pub const LONGEST_DELAY: Duration = Duration::from_secs(900);
 /// The time that an agent has to clean up after its run has ended, before its session is stopped.
 pub const CLEAN_UP: Duration = Duration::from_secs(60);
+/// The time after its deadline for which a run keeps its trigger's run lock, if nobody has ended it by then. The look
+/// that ends it stops the agent's session first, and may come late.
+const TURN_KEPT_AFTER_DEADLINE: Duration = LONGEST_DELAY;
 /// The time for which a record is kept after its deadline, in seconds.
 const KEPT_AFTER_DEADLINE: i64 = 24 * 60 * 60;
 
@@ -135,6 +138,18 @@ pub(crate) fn ttl_of_longest(ttl: i64, now: i64) -> i64 {
 }
 
 impl Detachment {
+    /// Returns true if the agent may be called `wait` after `now`, in milliseconds since 1970: the deadline is not over
+    /// by then. An agent that is called later could report nothing in time.
+    pub fn may_call_after(&self, wait: Duration, now: i64) -> bool {
+        now.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)) < self.deadline
+    }
+
+    /// Returns the time until which the run keeps its trigger's run lock, unless it ends before, in milliseconds since
+    /// 1970: a quarter of an hour after the deadline. At the deadline itself the agent may still be at work.
+    pub fn turn_until(&self) -> i64 {
+        self.deadline.saturating_add(i64::try_from(TURN_KEPT_AFTER_DEADLINE.as_millis()).unwrap_or(0))
+    }
+
     /// Returns the ttl of a record, in seconds since 1970: `ttl`, or a day after the deadline if that is later.
     pub fn ttl(&self, ttl: i64) -> i64 {
         ttl.max((self.deadline / 1000).saturating_add(KEPT_AFTER_DEADLINE))
@@ -155,9 +170,10 @@ pub fn lease_after(heard: i64, heartbeat_seconds: Option<u32>, deadline: i64) ->
 }
 
 /// Returns the end of the lease of an agent whose acknowledgement was lost: `first_report_seconds` after `now`, but at
-/// most the deadline.
-pub fn lease_of_unacknowledged(now: i64, first_report_seconds: u32, deadline: i64) -> i64 {
-    now.saturating_add(millis(first_report_seconds)).min(deadline)
+/// most the deadline. Without these, because the agent has reported before, no further report is demanded: it is the
+/// deadline.
+pub fn lease_of_unacknowledged(now: i64, first_report_seconds: Option<u32>, deadline: i64) -> i64 {
+    first_report_seconds.map_or(deadline, |seconds| now.saturating_add(millis(seconds)).min(deadline))
 }
 
 /// Returns the delay of the next look at a lease that counts as over after `over_at`: the next whole second after the
@@ -221,8 +237,9 @@ mod tests {
         ] {
             assert_eq!(lease_after(0, heartbeat, deadline), expected);
         }
-        assert_eq!(lease_of_unacknowledged(1_000, 300, 900_000), 301_000);
-        assert_eq!(lease_of_unacknowledged(1_000, 300, 200_000), 200_000);
+        assert_eq!(lease_of_unacknowledged(1_000, Some(300), 900_000), 301_000);
+        assert_eq!(lease_of_unacknowledged(1_000, Some(300), 200_000), 200_000);
+        assert_eq!(lease_of_unacknowledged(1_000, None, 900_000), 900_000);
     }
 
     #[test]
@@ -230,6 +247,23 @@ mod tests {
         for (over_at, expected) in [(-5, 1), (0, 1), (999, 1), (1_000, 2), (899_999, 900), (86_400_000, 900)] {
             assert_eq!(look_delay(over_at, 0).as_secs(), expected, "{over_at}");
         }
+    }
+
+    #[test]
+    fn no_agent_is_called_once_the_deadline_is_over() {
+        let detached = Detached { timeout_seconds: 60, first_report_seconds: 60 };
+        let detachment = detached.detachment("key".to_owned(), 5_000);
+        for (wait, now, may_call) in
+            [(0, 64_999, true), (0, 65_000, false), (1, 63_999, true), (1, 64_000, false), (u64::MAX, 0, false)]
+        {
+            assert_eq!(detachment.may_call_after(Duration::from_secs(wait), now), may_call, "{wait} s after {now}");
+        }
+    }
+
+    #[test]
+    fn a_turn_outlasts_the_deadline_by_the_longest_delay_of_a_look() {
+        let detached = Detached { timeout_seconds: 60, first_report_seconds: 60 };
+        assert_eq!(detached.detachment("key".to_owned(), 5_000).turn_until(), 965_000);
     }
 
     #[test]

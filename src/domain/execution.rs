@@ -94,7 +94,8 @@ pub struct Row {
     pub detached_at: Option<String>,
     /// The time by which a detached run must have ended.
     pub deadline: Option<i64>,
-    /// The time for the first report if the acknowledgement was lost, in seconds.
+    /// The time for the first report if the acknowledgement was lost, in seconds. The agent's report before the
+    /// hand-over removes it.
     pub first_report_seconds: Option<u32>,
     /// The interval at which the agent promised to report, in seconds.
     pub heartbeat_seconds: Option<u32>,

@@ -137,15 +137,18 @@ impl Failure {
     }
 
     /// Returns the failure `ReportOverdue` of a detached run whose agent was silent for too long. Its message says
-    /// which report was missing: the first one after a lost acknowledgement, a heartbeat, or the one that had to come
-    /// before the deadline. It does not say that the agent failed, because nobody knows.
+    /// which report was missing: the one of the end, if the agent had until the deadline, or otherwise the first one
+    /// after a lost acknowledgement, or a heartbeat. It does not say that the agent failed, because nobody knows.
     pub fn overdue(row: &Row) -> Self {
+        // An agent that was heard may have reported until then.
+        let had_all_its_time = row.deadline.is_none() || row.lease_until >= row.deadline;
         let silence = match (row.ack_lost, row.heartbeat_seconds) {
+            _ if had_all_its_time => "no report of the end came before the run's deadline",
             (Some(true), _) => {
                 "no report came, and the agent's acknowledgement was lost; the agent may have been called"
             }
             (_, Some(_)) => "no report came in time: the heartbeats that the agent promised stopped",
-            (_, None) => "no report came before the run's deadline",
+            (_, None) => "no report came in time",
         };
         Self::fatal(ErrorType::ReportOverdue, silence)
     }
@@ -175,5 +178,33 @@ impl fmt::Debug for Failure {
     /// Writes the type and the message.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.error_type, self.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_overdue_is_named_and_nothing_is_said_that_is_unknown() {
+        let row = |ack_lost, heartbeat_seconds, lease_until| Row {
+            ack_lost,
+            heartbeat_seconds,
+            lease_until: Some(lease_until),
+            deadline: Some(9_000),
+            ..Row::default()
+        };
+        for (row, expected) in [
+            (row(Some(true), None, 5_000), "acknowledgement was lost"),
+            (row(None, Some(10), 5_000), "heartbeats that the agent promised stopped"),
+            // It may have reported all the while.
+            (row(Some(true), None, 9_000), "no report of the end came before the run's deadline"),
+            (row(None, Some(10), 9_000), "no report of the end came before the run's deadline"),
+            (row(None, None, 9_000), "no report of the end came before the run's deadline"),
+        ] {
+            let failure = Failure::overdue(&row);
+            assert_eq!((failure.error_type, failure.retryable), (ErrorType::ReportOverdue, false));
+            assert!(failure.message.contains(expected), "{failure:?}");
+        }
     }
 }

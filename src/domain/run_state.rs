@@ -39,6 +39,8 @@ pub struct RunFacts {
     pub attempt: Option<u32>,
     /// True if the agent may be at work.
     pub agent_called: bool,
+    /// True if what stands before the agent answered in its place, so that the agent's own answer may be lost.
+    pub is_answer_lost: bool,
     /// The agent's request id, from its response header.
     pub request_id: Option<String>,
     /// True if the input for a replay is kept.

@@ -86,7 +86,7 @@ pub async fn hand_over_dead<T: Table, C: Clock>(
             return Ok(Some(row));
         };
         let deadline = row.deadline.unwrap_or(now);
-        let lease_until = lease_of_unacknowledged(now, row.first_report_seconds.unwrap_or_default(), deadline);
+        let lease_until = lease_of_unacknowledged(now, row.first_report_seconds, deadline);
         look_later(looks, &look, lease, lease_until, now).await?;
         let facts = HandOver { lease_until, is_ack_lost: true, ..HandOver::default() };
         match store.hand_over_dead(execution, &row, facts, now).await? {
@@ -122,7 +122,7 @@ pub async fn arm<T: Table, C: Clock>(
         return Err(RunStop::Stopped(Stop::Lost));
     }
     let Some((detachment, first_look)) = run else { return Ok(()) };
-    held.hold_run_lock(detachment.deadline).await?;
+    held.hold_run_lock(detachment.turn_until()).await?;
     let ExecutionRef { trigger_id, execution_id, .. } = held.holder.execution;
     let look = Look::new(trigger_id, execution_id, detachment.report_key.clone(), Purpose::Timer);
     Ok(looks.send(&look, first_look).await?)
@@ -142,8 +142,9 @@ pub enum Left {
 }
 
 /// Lets the lease of an attempt pass to its agent, and repeats this until the time of the last write. The run lock, if
-/// the attempt has one, is the agent's then. `facts` returns what is written at a time. A hand-over whose answer was
-/// lost, and one that another invocation made because it took this attempt for dead, count like this one.
+/// the attempt has one, is the agent's then. `facts` returns what is written at a time. Its second argument says whether
+/// the agent is known to have reported before. A hand-over whose answer was lost, and one that another invocation made
+/// because it took this attempt for dead, count like this one.
 ///
 /// # Errors
 /// Returns the table's failure. Then a look, or Lambda's retry, hands the run over without its acknowledgement. The
@@ -151,19 +152,30 @@ pub enum Left {
 pub async fn leave_to_agent<T: Table, C: Clock>(
     held: &OwnedExecution<'_, T, C>,
     report_key: &str,
-    facts: impl Fn(i64) -> HandOver,
+    facts: impl Fn(i64, bool) -> HandOver,
     deadline: Deadline,
 ) -> Result<Left, StoreError> {
     let mut waits = backoff::endless();
+    let mut has_reported = false;
     loop {
         let now = held.store.clock.now_millis();
-        let handing = held.store.hand_over(held.holder, facts(now), now);
+        let handing = held.store.hand_over(held.holder, facts(now, has_reported), now);
         let error = match held.store.in_time(deadline.write_until, handing).await {
             Ok(Write::Done) => {
                 held.forget_run_lock();
                 return Ok(Left::ToAgent);
             }
-            Ok(Write::Refused(row)) => return Ok(left_as(held, report_key, row)),
+            Ok(Write::Refused(row)) => {
+                let is_first = row.as_ref().is_some_and(|row| row.first_report_seconds.is_some());
+                match left_as(held, report_key, row) {
+                    // The agent has reported, so its first report is not waited for.
+                    Left::Own if !has_reported && !is_first => {
+                        has_reported = true;
+                        continue;
+                    }
+                    left => return Ok(left),
+                }
+            }
             Err(error) => error,
         };
         let wait = waits.next().unwrap_or_default();

@@ -225,8 +225,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         self.store.keep_run_lock(self.holder, slot, until).await
     }
 
-    /// Extends the run lock, if it was taken, to `until`, in milliseconds since 1970: the deadline of a detached run.
-    /// Heartbeats then leave it as it is.
+    /// Extends the run lock, if it was taken, to `until`, in milliseconds since 1970: the time for which a detached run
+    /// may have it. Heartbeats then leave it as it is.
     ///
     /// # Errors
     /// Returns an error if another attempt has the lock, or DynamoDB fails.

@@ -12,7 +12,7 @@ use tokio::{sync::Notify, time::Instant};
 use crate::{
     agent::{Agent, call::Call, decision::Decision, error::AgentError, request::parts::Request},
     backoff,
-    clock::{Moment, SystemClock, millis_between},
+    clock::{Moment, SystemClock, millis_between, now_millis},
     domain::{
         answer::{Outcome, Progress},
         attempt::Attempt,
@@ -299,14 +299,14 @@ impl AttemptRun<'_> {
 
     /// Calls the agent and reads its answer to the end. Only a call that the agent surely did not accept is tried
     /// again: at most three tries, each after at least the wait that the agent asks for, and only if the run's time
-    /// lasts for it. One more try is made with a new authorization if the agent refused the caller. Before each try
-    /// half of the lease must be left. With each try the facts say that the agent was called, until it is sure that it
-    /// did not accept it. A reason for stopping short that the task, or otherwise the agent's definition, accepts is a
-    /// completion.
+    /// lasts for it, and that of a detached run. One more try is made with a new authorization if the agent refused the
+    /// caller. Before each try half of the lease must be left. With each try the facts say that the agent was called,
+    /// until it is sure that it did not accept it. A reason for stopping short that the task, or otherwise the agent's
+    /// definition, accepts is a completion.
     ///
     /// # Errors
     /// Returns the loss of the lease, or the failure of the last try. Once the agent may have taken the call, no
-    /// failure is tried again.
+    /// failure is tried again. Returns `DeadlineExceeded` if the time of a detached run is over before a try.
     async fn call_agent(&self, fire: &Fire, call: &Call, prospect: Prospect) -> Result<Outcome, RunStop> {
         let agents = &self.context.app.agents;
         let Prospect { agent, mut authorization, .. } = prospect;
@@ -317,6 +317,9 @@ impl AttemptRun<'_> {
         let mut may_refresh = true;
         let (answer, since) = loop {
             self.owned.ensure_call_window().await?;
+            if !self.may_call_after(Duration::ZERO) {
+                return Err(self.out_of_time("the time of the detached run was over before the call".to_owned()));
+            }
             tracing::info!("calling the agent");
             state.facts().agent_called = true;
             let since = Instant::now();
@@ -340,13 +343,16 @@ impl AttemptRun<'_> {
                     let Some(wait) = waits.next().map(|wait| wait.max(retry_after.unwrap_or_default())) else {
                         return Err(error.into());
                     };
-                    if !self.context.deadline.allows(&SystemClock, wait) {
+                    if !self.context.deadline.allows(&SystemClock, wait) || !self.may_call_after(wait) {
                         return Err(error.into());
                     }
                     tracing::warn!(error = %error, waitMs = wait.as_millis(), "trying again");
                     tokio::time::sleep(wait).await;
                 }
-                _ => return Err(error.into()),
+                _ => {
+                    state.facts().is_answer_lost = error.may_be_of_a_gateway();
+                    return Err(error.into());
+                }
             }
         };
         if let Some(id) = answer.request_id() {
@@ -365,6 +371,11 @@ impl AttemptRun<'_> {
         // The event and the trigger take precedence over the agent's definition.
         let accepted = fire.task.accept_finish_reasons.as_ref().unwrap_or(&agent.definition.accept_finish_reasons);
         Ok(outcome.await?.accept(accepted))
+    }
+
+    /// Returns true if the agent may be called after `wait`. The time of a detached run must not be over then.
+    fn may_call_after(&self, wait: Duration) -> bool {
+        self.detached.get().is_none_or(|run| run.detachment.may_call_after(wait, now_millis()))
     }
 
     /// Awaits `run`, and beside it makes the writes that the run does not need. Once the run's end is recorded, they

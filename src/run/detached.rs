@@ -82,11 +82,14 @@ impl AttemptRun<'_> {
     }
 
     /// Decides what becomes of a run whose work in this invocation has ended. A run whose agent was not called ends
-    /// here. An agent that acknowledged, or that may be at work although nothing says so, gets the lease. A run that
-    /// was ended by its report meanwhile is told as it ended. If a lost lease cannot be looked into, the result is
-    /// `LeaseLost`. Any other run ends here.
+    /// here. An agent that acknowledged, or that may be at work although nothing says so, gets the lease: its answer is
+    /// torn, or another one came in its place. A run that was ended by its report meanwhile is told as it ended. If a
+    /// lost lease cannot be looked into, the result is `LeaseLost`. Any other run ends here.
     pub(super) async fn way_on(&self, fire: &Fire, ended: Result<Outcome, RunStop>) -> WayOn {
-        let is_called = self.context.state.facts().agent_called;
+        let (is_called, is_answer_lost) = {
+            let facts = self.context.state.facts();
+            (facts.agent_called, facts.is_answer_lost)
+        };
         let Some(run) = self.detached.get().filter(|_| is_called) else { return WayOn::Ends(ended) };
         match &ended {
             Ok(outcome) if let Some(acknowledgement) = outcome.acknowledgement => {
@@ -94,7 +97,7 @@ impl AttemptRun<'_> {
             }
             // The agent has said in full that it stopped, if only because it is at work.
             Ok(Outcome { verdict: Verdict::Incomplete(_), .. }) => WayOn::Ends(ended),
-            _ if is_unfinished(&ended) => WayOn::Left(self.leave(fire, run, None).await),
+            _ if is_unfinished(&ended) || is_answer_lost => WayOn::Left(self.leave(fire, run, None).await),
             Err(RunStop::Stopped(Stop::Lost)) => {
                 WayOn::Left(match why_lost(self.owned, &run.detachment.report_key, self.context.deadline).await {
                     // Nobody else has it, and the agent may be at work.
@@ -136,7 +139,7 @@ impl AttemptRun<'_> {
         acknowledgement: Option<Acknowledgement>,
     ) -> Result<Value, Failure> {
         let InvocationContext { deadline, state, .. } = self.context;
-        let facts = |now| self.hand_over(run, acknowledgement, now);
+        let facts = |now, has_reported| self.hand_over(run, acknowledgement, has_reported, now);
         match leave_to_agent(self.owned, &run.detachment.report_key, facts, *deadline).await {
             Ok(left) => {
                 if matches!(left, Left::ToAgent) {
@@ -152,19 +155,23 @@ impl AttemptRun<'_> {
         }
     }
 
-    /// Returns the facts of a hand-over at `now`: the end of the agent's lease by what it has acknowledged, its promise
-    /// to report, and what the invocation knows of the run.
-    fn hand_over(&self, run: &DetachedRun, answer: Option<Acknowledgement>, now: i64) -> HandOver {
+    /// Returns the facts of a hand-over at `now`: the end of the agent's lease by what it has acknowledged, or by
+    /// whether it has reported, its promise to report, and what the invocation knows of the run.
+    fn hand_over(&self, run: &DetachedRun, answer: Option<Acknowledgement>, has_reported: bool, now: i64) -> HandOver {
         let Detachment { deadline, first_report_seconds, .. } = run.detachment;
         let heartbeat_seconds = answer.and_then(|acknowledgement| acknowledgement.heartbeat_seconds);
         let facts = self.context.state.facts();
         HandOver {
             lease_until: match answer {
                 Some(_) => lease_after(now, heartbeat_seconds, deadline),
-                None => lease_of_unacknowledged(now, first_report_seconds, deadline),
+                None => {
+                    let seconds = Some(first_report_seconds).filter(|_| !has_reported);
+                    lease_of_unacknowledged(now, seconds, deadline)
+                }
             },
             heartbeat_seconds,
             is_ack_lost: answer.is_none(),
+            has_reported,
             request_id: facts.request_id.clone(),
             snapshot: facts.snapshot.clone(),
             run_slot: self.owned.slot.get(),

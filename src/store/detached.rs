@@ -36,6 +36,8 @@ pub struct HandOver {
     pub heartbeat_seconds: Option<u32>,
     /// True if the agent has acknowledged nothing.
     pub is_ack_lost: bool,
+    /// True if it is known that the agent has reported before.
+    pub has_reported: bool,
     /// The agent's request id, from its response header.
     pub request_id: Option<String>,
     /// The description of what runs, if the claim did not write it.
@@ -96,14 +98,20 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 
     /// Lets the lease of `owner` pass to the agent at `now`, in milliseconds since 1970. The attempt must still own the
-    /// running execution, and the lease must not have passed before. Otherwise the write is refused.
+    /// running execution, and the lease must not have passed before. If the acknowledgement is lost, the agent must not
+    /// have reported either, unless the facts say so. Otherwise the write is refused.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. It may have been written all the same.
     pub async fn hand_over(&self, holder: Holder<'_>, facts: HandOver, now: i64) -> Result<Write, StoreError> {
         let mut expression = Expression::default();
         let is_own = expression.owned_and_running(holder.owner);
-        let condition = Some(format!("{is_own} AND {}", expression.equals(DETACHED_AT, None)));
+        let mut condition = format!("{is_own} AND {}", expression.equals(DETACHED_AT, None));
+        if facts.is_ack_lost && !facts.has_reported {
+            // The report of a heartbeat removes it.
+            condition = format!("{condition} AND {}", expression.exists(FIRST_REPORT_SECONDS));
+        }
+        let condition = Some(condition);
         let update = expression.set(facts.into_attributes(now));
         let key = key_of(holder.execution);
         self.write_conditionally(ConditionalWrite::Update { key, update, condition, expression }).await
@@ -122,7 +130,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         now: i64,
     ) -> Result<Write, StoreError> {
         let mut expression = Expression::default();
-        let condition = Some(expression.unchanged_since(seen));
+        let first_report = expression.equals(FIRST_REPORT_SECONDS, seen.first_report_seconds.map(number));
+        let condition = Some(format!("{} AND {first_report}", expression.unchanged_since(seen)));
         let update = expression.set(facts.into_attributes(now));
         let key = key_of(execution);
         self.write_conditionally(ConditionalWrite::Update { key, update, condition, expression }).await
@@ -147,9 +156,11 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 
     /// Notes a heartbeat that the agent of a detached run reported at `now`, in milliseconds since 1970: that it was
-    /// heard, one more event, its tokens if it named any, none of them fewer than before, and with `lease_until` the
-    /// end of its lease. The run must still be running, with the token and the request to cancel of `seen`, and its
-    /// lease must not end later than `lease_until`, if that is given. Otherwise the write is refused.
+    /// Notes a heartbeat that the agent of a detached run reported at `now`, in milliseconds since 1970: that it was
+    /// heard, one more event, and its tokens if it named any, none of them fewer than before. The run must still be
+    /// running, with the token and the request to cancel of `seen`. `lease_until` becomes the end of the agent's lease,
+    /// which must not end later. Without one the lease is the invocation's: it must not have passed, and once it does,
+    /// no first report is waited for. Otherwise the write is refused.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. It may have been written all the same.
@@ -163,9 +174,12 @@ impl<T: Table, C: Clock> Store<T, C> {
     ) -> Result<Write, StoreError> {
         let mut expression = Expression::default();
         let mut condition = expression.reportable(seen);
-        if let Some(until) = lease_until {
-            condition = format!("{condition} AND {}", expression.absent_or_at_most(LEASE_UNTIL, number(until)));
-        }
+        let of_lease = match lease_until {
+            Some(until) => expression.absent_or_at_most(LEASE_UNTIL, number(until)),
+            // The hand-over may have come since, and the report must extend the agent's lease then.
+            None => expression.equals(DETACHED_AT, None),
+        };
+        condition = format!("{condition} AND {of_lease}");
         let news = ExecutionItem {
             lease_until,
             last_event_at: Some(clock::rfc3339(now)),
@@ -173,7 +187,10 @@ impl<T: Table, C: Clock> Store<T, C> {
             ..ExecutionItem::default()
         };
         let set = expression.set(news.into_attributes());
-        let update = format!("{set} {}", expression.add(EVENTS, number(1)));
+        let mut update = format!("{set} {}", expression.add(EVENTS, number(1)));
+        if lease_until.is_none() {
+            update = format!("{update} {}", expression.remove(&[FIRST_REPORT_SECONDS]));
+        }
         let write = ConditionalWrite::Update { key: key_of(execution), update, condition: Some(condition), expression };
         self.write_conditionally(write).await
     }

@@ -48,6 +48,11 @@ impl Expression {
         }
     }
 
+    /// Builds the condition that an attribute is there, whatever its value is.
+    pub(crate) fn exists(&mut self, attribute: &str) -> String {
+        format!("attribute_exists({})", self.name(attribute))
+    }
+
     /// Builds the condition that the row does not exist, or that its ttl has passed at `now`, milliseconds since 1970.
     pub(crate) fn absent(now: i64) -> (String, Self) {
         let mut expression = Self::default();

@@ -37,6 +37,12 @@ impl RunLock {
     }
 }
 
+/// Returns the ttl of a slot whose lease ends at `until`, in milliseconds since 1970: nobody needs the item a day
+/// later.
+fn ttl_of(until: i64) -> i64 {
+    until / 1000 + 24 * 60 * 60
+}
+
 /// Builds the write that frees the slot of an execution that has ended. The condition is that the execution has it.
 pub(crate) fn free_run_lock(execution: ExecutionRef<'_>, slot: Slot) -> ConditionalWrite {
     let mut expression = Expression::default();
@@ -126,8 +132,7 @@ impl<T: Table, C: Clock> Store<T, C> {
             (EXECUTION_ID.into(), text(execution_id)),
             (OWNER.into(), text(owner)),
             (LEASE_UNTIL.into(), number(until)),
-            // Nobody needs the item a day later.
-            (TTL.into(), number(until / 1000 + 24 * 60 * 60)),
+            (TTL.into(), number(ttl_of(until))),
         ]);
         let mut expression = Expression::default();
         let condition = match seen {
@@ -170,7 +175,8 @@ impl<T: Table, C: Clock> Store<T, C> {
             expression.at_most(LEASE_UNTIL, number(until)),
         ]
         .join(" AND ");
-        let update = expression.set([(LEASE_UNTIL, number(until))]);
+        // A detached run may keep it for longer than a day.
+        let update = expression.set([(LEASE_UNTIL, number(until)), (TTL, number(ttl_of(until)))]);
         let ExecutionRef { user_id, trigger_id, .. } = holder.execution;
         let key = keys::slot_key(user_id, trigger_id, slot);
         let write = ConditionalWrite::Update { key, update, condition: Some(condition), expression };

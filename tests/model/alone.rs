@@ -154,8 +154,11 @@ impl Alone {
             let detail = format!("the agent accepted {owner} while it was at work for {left:?}, which had ended");
             self.broken.breaks(Promise::SessionsEndFirst, detail);
         }
-        if is_accepted && !has_left && works_on.len() >= slots {
-            let detail = format!("the agent accepted {owner} while it worked on for {works_on:?}");
+        // One that reads the answer of an agent which works on is one at work.
+        let busy: BTreeSet<&String> = at_work.iter().chain(&works_on).collect();
+        if is_accepted && !has_left && !works_on.is_empty() && busy.len() >= slots {
+            let detail =
+                format!("the agent accepted {owner} while it worked on for {works_on:?}, and {at_work:?} read");
             self.broken.breaks(Promise::DetachedKeepTheirTurn, detail);
         }
         if is_accepted && !has_left && at_work.len() >= slots {

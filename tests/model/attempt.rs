@@ -322,6 +322,9 @@ impl Attempt {
         // It stands for the connection, which ends where the run does.
         let (reading, (answer_millis, failure)) = loop {
             self.sender.within(Phase::Window, owned.ensure_call_window()).await?;
+            if !self.may_call_after(claimed, Duration::ZERO) {
+                return Err(self.unless_called(owned, ErrorType::DeadlineExceeded));
+            }
             if let Some(slot) = owned.slot.get() {
                 self.agent.alone.trusts(&self.sender.owner, slot, owned.until.load(Ordering::Relaxed));
             }
@@ -343,7 +346,8 @@ impl Attempt {
                     owned.state.facts().agent_called = false;
                     let wait = self.sim.draw(0..=400 << tries).max(retry_after);
                     let wait = Duration::from_millis(wait.unsigned_abs());
-                    if tries == MAX_TRIES || !self.deadline.allows(&self.clock, wait) {
+                    let may_wait = self.deadline.allows(&self.clock, wait) && self.may_call_after(claimed, wait);
+                    if tries == MAX_TRIES || !may_wait {
                         return Err(retryable(ErrorType::AgentUnavailable));
                     }
                     tries += 1;
@@ -371,6 +375,12 @@ impl Attempt {
                 Ok(Answered::InFull)
             }
         }
+    }
+
+    /// Returns true if the time of a detached run is not over after `wait`. As `AttemptRun::may_call_after` does.
+    fn may_call_after(&self, claimed: &Claimed, wait: Duration) -> bool {
+        let detachment = claimed.detachment.as_ref().filter(|_| self.rules.has(Rule::CalledInTime));
+        detachment.is_none_or(|detachment| detachment.may_call_after(wait, self.clock.now_millis()))
     }
 
     /// Keeps the input, which differs from attempt to attempt as if the trigger item were edited all the time. As
@@ -496,13 +506,17 @@ impl Attempt {
             },
             _ => return None,
         };
-        let facts = |now| HandOver {
+        let facts = |now, has_reported: bool| HandOver {
             lease_until: match is_ack_lost {
                 false => lease_after(now, heartbeat, detachment.deadline),
-                true => lease_of_unacknowledged(now, detachment.first_report_seconds, detachment.deadline),
+                true => {
+                    let seconds = Some(detachment.first_report_seconds).filter(|_| !has_reported);
+                    lease_of_unacknowledged(now, seconds, detachment.deadline)
+                }
             },
             heartbeat_seconds: heartbeat,
             is_ack_lost,
+            has_reported,
             run_slot: owned.slot.get(),
             ..HandOver::default()
         };

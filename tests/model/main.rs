@@ -85,6 +85,29 @@ const SLOT_OUTCOMES: [&str; 12] = [
     "turn: slot 2 taken when there was none",
 ];
 
+/// The number of schedules of detached runs of triggers with slots.
+const DETACHED_SLOT_SCHEDULES: u64 = 20_000;
+
+/// What some schedule of detached runs of a trigger with slots must come to.
+const DETACHED_SLOT_OUTCOMES: [&str; 16] = [
+    "accepted calls: 1",
+    "late report",
+    "record: cancelled ",
+    "record: completed ",
+    "record: failed AgentFailed",
+    "record: failed Interrupted",
+    "record: failed ReportOverdue",
+    "record: skipped ",
+    "told: Detached",
+    "told: Skipped",
+    "turn: skipped, no slot was free",
+    "turn: slot 1 taken of one that had ended",
+    "turn: slot 1 taken when it was given up",
+    "turn: slot 1 taken when its lease was over",
+    "turn: slot 1 taken when there was none",
+    "turn: slot 2 taken when there was none",
+];
+
 /// What some schedule of detached runs must come to.
 const DETACHED_OUTCOMES: [&str; 10] = [
     "accepted calls: 1",
@@ -251,6 +274,13 @@ fn schedules_of_triggers_with_slots_keep_every_promise() {
     let schedules = setting("MODEL_SCHEDULES", SLOT_SCHEDULES).min(SLOT_SCHEDULES);
     let seed = setting("MODEL_SEED", SEED) & !DETACHED | SLOTS;
     keep_every_promise(seed, schedules, "schedules_of_triggers_with_slots", &SLOT_OUTCOMES);
+}
+
+#[test]
+fn schedules_of_detached_runs_with_slots_keep_every_promise() {
+    let schedules = setting("MODEL_SCHEDULES", DETACHED_SLOT_SCHEDULES).min(DETACHED_SLOT_SCHEDULES);
+    let seed = setting("MODEL_SEED", SEED) | DETACHED | SLOTS;
+    keep_every_promise(seed, schedules, "schedules_of_detached_runs_with_slots", &DETACHED_SLOT_OUTCOMES);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! (`rules`), so that what breaks is the function's own code without it.
 
 use crate::{
-    Counts, DETACHED_SCHEDULES, SCHEDULES, SEED, SLOT_SCHEDULES,
+    Counts, DETACHED_SCHEDULES, DETACHED_SLOT_SCHEDULES, SCHEDULES, SEED, SLOT_SCHEDULES,
     detached::DETACHED,
     print,
     promises::Promise,
@@ -328,6 +328,40 @@ fn without_a_run_lock_until_the_deadline_the_agent_works_for_two_fires() {
     let seeds = seeds(SEED | DETACHED, DETACHED_SCHEDULES).filter(|seed| has_several_fires(*seed));
     let promises = [Promise::DetachedKeepTheirTurn];
     assert_found_among_detached(Rule::LockUntilTheDeadline, &promises, seeds, &Trouble::ALL);
+}
+
+#[test]
+fn without_a_run_lock_beyond_the_deadline_the_agent_works_for_two_fires() {
+    let seeds = seeds(SEED | DETACHED, DETACHED_SCHEDULES).filter(|seed| has_several_fires(*seed));
+    let promises = [Promise::DetachedKeepTheirTurn];
+    assert_found_among_detached(Rule::LockAfterTheDeadline, &promises, seeds, &Trouble::ALL);
+}
+
+#[test]
+fn without_the_deadline_of_the_call_an_agent_begins_when_its_time_is_over() {
+    assert_found_detached(Rule::CalledInTime, &[Promise::CalledInTime]);
+}
+
+#[test]
+fn without_counting_an_early_report_an_agent_that_has_promised_nothing_is_overdue() {
+    assert_found_detached(Rule::EarlyReportCounts, &[Promise::OverdueIsTrue]);
+}
+
+/// Runs with detached runs of triggers with slots.
+fn assert_found_among_detached_slots(without: Rule, promises: &[Promise]) {
+    let seeds = seeds(SEED | DETACHED | SLOTS, DETACHED_SLOT_SCHEDULES);
+    assert_found_among_detached(without, promises, seeds, &Trouble::ALL);
+}
+
+#[test]
+fn without_a_slot_until_the_deadline_the_agent_works_for_one_too_many() {
+    assert_found_among_detached_slots(Rule::LockUntilTheDeadline, &[Promise::DetachedKeepTheirTurn]);
+}
+
+#[test]
+fn without_freeing_the_slot_of_its_own_run_an_end_lets_one_too_many_run() {
+    let promises = [Promise::DetachedKeepTheirTurn, Promise::NeverTooManyAtWork];
+    assert_found_among_detached_slots(Rule::OwnSlotIsFreed, &promises);
 }
 
 #[test]

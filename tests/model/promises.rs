@@ -5,6 +5,7 @@ use std::{cell::RefCell, rc::Rc};
 
 use agent_trigger::{
     domain::agent_report::ReportStatus,
+    domain::detached::LONGEST_DELAY,
     domain::execution::{MAX_ATTEMPTS, Row, Status},
     domain::failure::ErrorType,
     domain::report::report_key,
@@ -87,11 +88,15 @@ pub(crate) enum Promise {
     NoForgery,
     /// An end by a report is the one that the attempt's agent came to.
     ReportIsTrue,
-    /// `ReportOverdue` is written only when the agent's lease, or the deadline, is over.
+    /// `ReportOverdue` is written only when the agent's lease, or the deadline, is over. An agent that has reported
+    /// before the hand-over, and has promised no heartbeat, has until the deadline.
     OverdueIsTrue,
-    /// Where a trigger may not run twice at once, the agent accepts no call of a fire while it works on for another fire,
-    /// whose detached run is `running` and before its deadline.
+    /// Where a trigger may not run twice at once, the agent accepts no call of a fire while it works on for another
+    /// fire, whose detached run is `running`, until a quarter of an hour after its deadline. Where so many may run at
+    /// once, it works for fewer others.
     DetachedKeepTheirTurn,
+    /// The agent of a detached run accepts no call after its deadline, but for what a call may travel.
+    CalledInTime,
     /// A detached run ends within one look after its deadline, and what the queue takes to deliver again.
     EndsByTheDeadline,
     /// A record keeps the first report that came too late.
@@ -190,6 +195,8 @@ struct State {
     left: Vec<(String, i64)>,
     /// Whether a report of the event was settled for which no trigger was seen.
     is_missed: bool,
+    /// The report key of the attempt whose agent has reported before the hand-over.
+    reported: Option<String>,
     /// The time for which the queue kept looks, in milliseconds.
     waited: i64,
     broken: Broken,
@@ -319,6 +326,12 @@ impl Promises {
             attempt.was_accepted && (!attempt.rerun || attempt.owner == owner || has_ended)
         });
         let at_work = state.at_work(sim, owner);
+        // A call travels for less than half a lease.
+        let travel = millis(LEASE.0 / 2 + LEASE.skew());
+        let row = state.history.last().filter(|row| row.owner.as_deref() == Some(owner));
+        if let Some(deadline) = row.and_then(|row| row.deadline).filter(|deadline| sim.now() > deadline + travel) {
+            state.breaks(Promise::CalledInTime, format!("the agent accepted {owner} after its deadline, {deadline}"));
+        }
         if is_second {
             state.breaks(Promise::OneAcceptedCall, format!("the agent accepted a second call, of {owner}"));
         }
@@ -358,9 +371,11 @@ impl Promises {
         self.0.borrow().at_work(sim, "")
     }
 
-    /// Whether the attempt has written its end.
+    /// Whether the attempt has written its end, or has left its run to its agent and the run has ended.
     pub(crate) fn has_ended(&self, owner: &str) -> bool {
-        self.0.borrow().attempt(Some(owner)).is_some_and(|attempt| attempt.has_ended)
+        let state = self.0.borrow();
+        let is_over = state.history.last().is_some_and(is_terminal);
+        state.attempt(Some(owner)).is_some_and(|attempt| attempt.has_ended || attempt.has_left && is_over)
     }
 
     /// `owner` stops because its lease is lost. `is_over` says whether it is by its own clock, `lock` who has the run lock.
@@ -432,7 +447,8 @@ impl Promises {
     pub(crate) fn works_on(&self, sim: &Sim) -> Option<String> {
         let state = self.0.borrow();
         let row = state.history.last().filter(|row| row.status == Status::Running)?;
-        let is_in_time = row.deadline.is_some_and(|deadline| sim.now() <= deadline);
+        let last = millis(LONGEST_DELAY);
+        let is_in_time = row.deadline.is_some_and(|deadline| sim.now() <= deadline + last);
         let attempt = state.attempt(row.owner.as_deref()).filter(|attempt| attempt.works_on && is_in_time);
         attempt.map(|attempt| attempt.owner.clone())
     }
@@ -555,11 +571,21 @@ impl State {
                 self.breaks(Promise::ReportIsTrue, format!("{} of an agent that {agent:?}", new.status.as_str()));
             }
         }
+        if kind == Kind::Note && old.detached_at.is_none() {
+            self.reported.clone_from(&old.report_key);
+        }
         let is_overdue = new.error_type.as_deref() == Some(ErrorType::ReportOverdue.as_str());
         if is_overdue && old.status == Status::Running {
             let is_over = old.lease_until.is_none_or(|until| sim.now() + skew >= until);
             if !is_over || old.detached_at.is_none() {
                 self.breaks(Promise::OverdueIsTrue, format!("the agent had until {:?}", old.lease_until));
+            }
+            let has_promised = old.heartbeat_seconds.is_some();
+            let is_heard = self.reported.is_some() && self.reported == old.report_key;
+            if let Some(deadline) =
+                old.deadline.filter(|deadline| is_heard && !has_promised && sim.now() + skew < *deadline)
+            {
+                self.breaks(Promise::OverdueIsTrue, format!("the agent had reported, and had until {deadline}"));
             }
         }
         if let Some(first) = &old.late_report

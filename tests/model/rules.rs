@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use agent_trigger::{
+    domain::detached::LONGEST_DELAY,
     domain::execution::{self, Lease},
     domain::report::report_key,
     store::{
@@ -15,7 +16,7 @@ use agent_trigger::{
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::{
-    expression::{Change, Clause, Operator, Request},
+    expression::{Action, Change, Clause, Operator, Request, integer},
     sender::{Phase, Sender},
     table::{Answer, Kind, Operation, name, slot_of},
 };
@@ -119,6 +120,12 @@ pub(crate) enum Rule {
     HandOverIsConditional,
     /// The run lock of a detached run is taken until its deadline before the call.
     LockUntilTheDeadline,
+    /// And for a while longer, because the look that ends the run comes after the deadline.
+    LockAfterTheDeadline,
+    /// A report before the hand-over is the first one.
+    EarlyReportCounts,
+    /// No agent of a detached run is called once its deadline is over.
+    CalledInTime,
 }
 
 /// The rules of one run: all, or all but one.
@@ -168,6 +175,20 @@ impl Rules {
         if kind == Kind::KeepLock && sender.phase.get() == Phase::Other && !self.has(Rule::LockUntilTheDeadline) {
             let until = sender.sent_at.get() + millis(LEASE.0);
             request.replace("leaseUntil", &AttributeValue::N(until.to_string()));
+        }
+        if kind == Kind::KeepLock
+            && sender.phase.get() == Phase::Other
+            && !self.has(Rule::LockAfterTheDeadline)
+            && let Some(until) = request.value("leaseUntil").and_then(integer)
+        {
+            let deadline = until - millis(LONGEST_DELAY);
+            request.replace("leaseUntil", &AttributeValue::N(deadline.to_string()));
+        }
+        if kind == Kind::Note
+            && !self.has(Rule::EarlyReportCounts)
+            && let Change::Update(actions) = &mut request.change
+        {
+            actions.retain(|action| !matches!(action, Action::Remove(_)));
         }
         if !self.has(Rule::InputIfAbsent) && request.key.1.starts_with("INPUT#") {
             request.condition.edit(&mut |clause| *clause = Clause::Always);

@@ -74,7 +74,14 @@ pub(crate) async fn all() -> Vec<Cases> {
     recorder.store().hand_over(HOLDER, HandOver::default(), NOW).await.expect("a write");
     let hand_over = recorder.written(0);
     let recorder = Recorder::default();
-    let unacknowledged = Row { detached_at: None, ..seen() };
+    let unheard = HandOver { is_ack_lost: true, ..HandOver::default() };
+    recorder.store().hand_over(HOLDER, unheard.clone(), NOW).await.expect("a write");
+    let lost = recorder.written(0);
+    let recorder = Recorder::default();
+    recorder.store().hand_over(HOLDER, HandOver { has_reported: true, ..unheard }, NOW).await.expect("a write");
+    let heard = recorder.written(0);
+    let recorder = Recorder::default();
+    let unacknowledged = Row { detached_at: None, first_report_seconds: Some(300), ..seen() };
     recorder.store().hand_over_dead(EXECUTION, &unacknowledged, HandOver::default(), NOW).await.expect("a write");
     let dead = recorder.written(0);
 
@@ -105,6 +112,10 @@ pub(crate) async fn all() -> Vec<Cases> {
     };
     let mut handed = not_own.to_vec();
     handed.push(json!({"detachedAt": "then"}));
+    let mut unheard_of = handed.clone();
+    unheard_of.push(json!({"firstReportSeconds": null}));
+    let mut early_on = not_reportable.to_vec();
+    early_on.push(json!({"detachedAt": "then"}));
     let mut noted = not_reportable.to_vec();
     noted.push(json!({"leaseUntil": NOW + 1}));
     let mut heartbeat_with_lease = refused("a heartbeat that was reported", note, left.clone(), &noted);
@@ -115,11 +126,19 @@ pub(crate) async fn all() -> Vec<Cases> {
         refused("a detached run that the claim did not know", set, running.clone(), &not_own),
         refused("no detached run after all", unset, running.clone(), &not_own),
         refused("the hand-over", hand_over, running.clone(), &handed),
+        refused("the hand-over of an agent that has reported", heard, running.clone(), &handed),
+        refused(
+            "the hand-over of an agent that is not heard",
+            lost,
+            with(json!({"firstReportSeconds": 300})),
+            &unheard_of,
+        ),
         refused(
             "the hand-over of the dead",
             dead,
-            with(json!({"attempt": 1, "leaseUntil": NOW})),
+            with(json!({"attempt": 1, "leaseUntil": NOW, "firstReportSeconds": 300})),
             &[
+                json!({"firstReportSeconds": null}),
                 json!({"owner": "other"}),
                 json!({"attempt": 2}),
                 json!({"detachedAt": "then"}),
@@ -129,7 +148,7 @@ pub(crate) async fn all() -> Vec<Cases> {
             ],
         ),
         heartbeat_with_lease,
-        refused("a heartbeat before the hand-over", early, left.clone(), &not_reportable),
+        refused("a heartbeat before the hand-over", early, running.clone(), &early_on),
         refused("an end that was reported", reported, left.clone(), &not_reportable),
         refused(
             "an end for a silent agent",

@@ -15,7 +15,8 @@ heartbeats. When the block is left, the end is reported: completed if `complete`
 """
 
 from ._callback import Callback, NotDetached, is_detached
-from ._run import Cancelled, Run, Usage, detached
+from ._run import Cancelled, Run, detached
+from ._said import Usage
 from ._sender import ReportNotDelivered
 from ._signals import report_on_sigterm
 

@@ -12,19 +12,16 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, TypedDict
+from typing import Any
 
 from . import _signals, _values
 from ._callback import Callback, read
 from ._in_turn import InTurn
+from ._said import Said, Usage
 from ._sender import LEAST_TIMEOUT, Answer, Report, ReportNotDelivered, Result, Sender, deliver, lighter, sender_of
 
 log = logging.getLogger("agent_trigger")
 
-#: The longest text of an error, in characters. A record keeps 1 KiB.
-LONGEST_ERROR = 1_000
-#: The longest finish reason, in characters.
-LONGEST_REASON = 100
 #: The longest interval of heartbeats: a detached run lasts a day at most.
 LONGEST_HEARTBEAT = 86_400
 #: The seconds for which the report of an end is tried again, unless the deadline is nearer.
@@ -35,15 +32,6 @@ LAST_TURN_LIMIT = 1.0
 
 #: The name of the thread that sends heartbeats.
 BEATS = "agent-trigger-heartbeat"
-
-
-class Usage(TypedDict, total=False):
-    """Tokens that the run has used so far."""
-
-    inputTokens: int
-    outputTokens: int
-    cacheReadInputTokens: int
-    cacheWriteInputTokens: int
 
 
 class Cancelled(Exception):
@@ -92,11 +80,7 @@ class Run:
         self._sender = sender
         self._heartbeat = heartbeat_seconds
         self._on_cancel = on_cancel
-        # Members are set one by one, so that two threads do not undo each other's.
-        self._progress: Report = {}
-        self._completed: Report | None = None
-        self._failed: Report | None = None
-        self._has_complained = False
+        self._said = Said(callback, repr(self))
         # The first of each counts. `setdefault` is atomic, and works inside a signal's handler.
         self._end: dict[str, Report] = {}
         self._reason: dict[str, tuple[str]] = {}
@@ -148,9 +132,7 @@ class Run:
         It may be called often: the next heartbeat carries the tokens, and the report of a failure carries both. Raises
         Cancelled if the run should stop.
         """
-        if output is not None:
-            self._progress["output"] = _values.text(output)
-        self._note(usage)
+        self._said.progress(output, usage)
         self.check()
 
     def complete(self, output: object = "", usage: Usage | None = None, finish_reason: str | None = None) -> None:
@@ -161,20 +143,14 @@ class Run:
         """
         if self._is_over:
             raise RuntimeError(f"{self!r} has been left: its end is reported, and no output can be added")
-        self._note(usage)
-        members: Report = {"finishReason": _short(finish_reason)}
-        if output is not None:
-            members["output"] = _values.text(output)
-        self._completed = _without_none(members)
+        self._said.complete(output, usage, finish_reason)
 
     def fail(self, error: object, finish_reason: str | None = None) -> None:
         """Say that the work has failed, in words or by an exception. An exception that leaves the block does the same.
 
         It is reported when the block is left, whatever is said after it.
         """
-        if self._failed is None:
-            words = _values.words(error)[:LONGEST_ERROR]
-            self._failed = _without_none({"error": words, "finishReason": _short(finish_reason)})
+        self._said.fail(error, finish_reason)
 
     def __enter__(self) -> Run:
         self._enter(None, END_LIMIT)
@@ -281,38 +257,11 @@ class Run:
         """Set the end as the block is left. Nothing that is said or happens later changes it."""
         if self._process == os.getpid():
             self._is_over = True
-            self._set_end(self._result(error, is_own))
+            self._set_end(self._said.end(error, self._why if is_own else None))
 
     @property
     def _why(self) -> str:
         return self._reason["why"][0] if self._reason else "the run was cancelled"
-
-    def _note(self, usage: object) -> None:
-        counts, unusable = _values.counts(usage)
-        if counts is not None:
-            self._progress["usage"] = counts
-        if unusable and not self._has_complained:
-            self._has_complained = True
-            log.warning("the usage of %s is not reported where it is no whole number: %s", self, ", ".join(unusable))
-
-    def _result(self, error: BaseException | None, is_own: bool) -> Report:
-        """Return the report of the end. What `fail` said comes first: an exception may only be its consequence."""
-        if self._failed is not None:
-            return self._failure(self._failed)
-        if is_own:
-            return self._failure({"error": self._why, "finishReason": "cancelled"})
-        if error is not None:
-            return self._failure({"error": _values.words(error)[:LONGEST_ERROR]})
-        if self._completed is not None:
-            return self._report("completed", {**self._progress, "output": None, **self._completed})
-        return self._failure({"error": "the agent left the run without completing it"})
-
-    def _failure(self, members: Report) -> Report:
-        return self._report("failed", {**self._progress, **members})
-
-    def _report(self, status: str, members: Report) -> Report:
-        ids = {"executionId": self.callback.execution_id, "triggerId": self.callback.trigger_id}
-        return _without_none({**ids, "status": status, **members})
 
     def _set_end(self, report: Report) -> None:
         self._end.setdefault("report", report)
@@ -359,7 +308,7 @@ class Run:
         if not first and self._until <= time.monotonic():
             return
         # An output alone is no end: until the block is left, an exception may follow it. `_settle` has set the end then.
-        self._set_end(self._failure(self._failed or {"error": why}))
+        self._set_end(self._said.abandoned(why))
         # While the block sends the end, its turn may be that of the thread that was interrupted.
         patience = 0.0 if self._is_over else LAST_TURN_LIMIT
         self._last_words = self._deliver_end(self._until - LEAST_TIMEOUT, patience, time.sleep)
@@ -396,8 +345,7 @@ class Run:
                     log.exception("a heartbeat of %s failed", self.callback.execution_id)
 
     def _send_beat(self, until: float) -> Answer:
-        # A record has no place for the answer of a run that goes on.
-        report = self._report("running", {"usage": self._progress.get("usage")})
+        report = self._said.heartbeat()
 
         def left() -> float:
             return until - time.monotonic()
@@ -486,11 +434,3 @@ async def _in_a_thread(work: Callable[[float], bool]) -> bool:
         # No thread can be started. The loop waits, but not for long: it has others to answer.
         return work(_signals.LIMIT)
     return await done
-
-
-def _short(finish_reason: object) -> str | None:
-    return None if finish_reason is None else _values.text(finish_reason)[:LONGEST_REASON]
-
-
-def _without_none(members: Report) -> Report:
-    return {name: value for name, value in members.items() if value is not None}

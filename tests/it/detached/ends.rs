@@ -284,7 +284,8 @@ async fn the_turn_is_kept_until_the_end_and_the_tokens_are_counted_with_it() {
     let row = assert_left(&stack, &function.invoke(fire()).await);
     assert_eq!(row["hasRunLock"], true);
     let lock = || stack.dynamodb.item(&format!("TRIGGER#{TRIGGER}"), "RUNNING#user-1").unwrap();
-    assert_eq!(lock()["leaseUntil"], row["deadline"]);
+    assert_eq!(lock()["leaseUntil"], turn_until(&row));
+    assert!(lock()["ttl"].as_i64() > lock()["leaseUntil"].as_i64().map(|until| until / 1000), "{:#}", lock());
     let later = |minute: u32| {
         fire_with(&json!({"detached": settings(), "scheduledTime": format!("2026-01-31T08:{minute:02}:00Z")}))
     };
@@ -326,7 +327,7 @@ async fn each_run_keeps_its_slot_until_its_end_and_frees_it_with_it() {
     assert_eq!((&two["hasRunLock"], &two["runSlot"]), (&json!(true), &json!(1)));
     let slot = |key: &str| stack.dynamodb.item(&format!("TRIGGER#{TRIGGER}"), key).unwrap();
     let keys = ["RUNNING#user-1", "EXECUTION_SLOT#1#user-1"];
-    assert_eq!(keys.map(|key| slot(key)["leaseUntil"].clone()), [one["deadline"].clone(), two["deadline"].clone()]);
+    assert_eq!(keys.map(|key| slot(key)["leaseUntil"].clone()), [turn_until(&one), turn_until(&two)]);
     let skipped = function.invoke(at(3)).await;
     assert_eq!(skipped.body()["skipReason"], "Overlap", "{skipped:?}");
     // Neither a lower nor a higher limit loses sight of a run, however old its fire is.
@@ -345,7 +346,7 @@ async fn each_run_keeps_its_slot_until_its_end_and_frees_it_with_it() {
     let requests = stack.dynamodb.requests().into_iter().filter(|request| request.body.contains(keys[1]));
     let writes: Vec<String> = requests.map(|request| request.operation).collect();
     assert_eq!(writes, ["TransactWriteItems"], "the end and its slot");
-    assert_eq!(keys.map(|key| slot(key)["leaseUntil"].clone()), [one["deadline"].clone(), json!(0)]);
+    assert_eq!(keys.map(|key| slot(key)["leaseUntil"].clone()), [turn_until(&one), json!(0)]);
     let next = function.invoke(at(5)).await;
     assert_eq!(row_of(&next)["runSlot"], 1, "{next:?}");
     let skipped = function.invoke(at(6)).await;

@@ -70,7 +70,7 @@ async fn a_lease_that_passes_before_the_acknowledgement_leaves_the_run_and_the_t
     assert_eq!(row["ackLost"], true);
     // The agent is at work, so the next fire has no turn.
     let lock = stack.dynamodb.item(&format!("TRIGGER#{TRIGGER}"), "RUNNING#user-1").unwrap();
-    assert_eq!(lock["leaseUntil"], row["deadline"]);
+    assert_eq!(lock["leaseUntil"], turn_until(&row));
     let next = fire_with(&json!({"detached": settings(), "scheduledTime": "2026-01-31T08:00:00Z"}));
     let skipped = function.invoke(next).await;
     assert_eq!(skipped.body()["skipReason"], "Overlap", "{skipped:?}");
@@ -88,6 +88,40 @@ async fn a_lost_acknowledgement_leaves_the_run_to_its_agent() {
     // Nothing was promised, so nothing is demanded before the deadline.
     assert_eq!(execution(&stack)["leaseUntil"], row["deadline"]);
     assert_eq!(stack.agent.call_count(), 1);
+}
+
+/// A load balancer gives up waiting, and the agent works on.
+#[tokio::test]
+async fn an_answer_that_a_gateway_gives_in_the_agents_place_is_a_lost_acknowledgement() {
+    for status in [502, 503, 504] {
+        let stack = stack().await;
+        stack.agent.queue(Script::status(status, "upstream request timeout"));
+        let function = function(&stack).await;
+        let row = assert_left(&stack, &function.invoke(fire()).await);
+        assert_eq!(row["ackLost"], true, "{status}");
+        assert_eq!(reports(&stack, &function, json!({"status": "completed", "output": "done"})).await.0, 200);
+        assert_eq!(execution(&stack)["status"], "completed");
+        assert_eq!(stack.agent.call_count(), 1);
+    }
+    // The agent's own failure ends its run.
+    let stack = stack().await;
+    stack.agent.queue(Script::status(500, "no model"));
+    assert_error(&function(&stack).await.invoke(fire()).await, "AgentFailed", false);
+    assert_eq!(execution(&stack).get("detachedAt"), None);
+}
+
+/// The agent refuses the call until the run's time is over. Then it could report nothing in time.
+#[tokio::test]
+async fn no_agent_is_called_once_the_time_of_its_run_is_over() {
+    let stack = stack().await;
+    stack.agent.queue(Script::retry_after(503, 4));
+    let function = function(&stack).await;
+    let fire = || fire_with(&json!({"detached": {"timeoutSeconds": 3}})).request_id("request-1");
+    assert_error(&function.invoke(fire()).await, "AgentUnavailable", true);
+    assert_eq!(stack.agent.call_count(), 1);
+    // The next attempt has as much time again.
+    let row = assert_left(&stack, &function.invoke(fire()).await);
+    assert_eq!((stack.agent.call_count(), &row["attempt"]), (2, &json!(2)));
 }
 
 #[tokio::test]
@@ -118,6 +152,41 @@ async fn a_report_that_overtakes_the_hand_over_counts() {
         assert_eq!(row["status"], status, "{row:#}");
         assert_eq!(row.get("detachedAt"), None);
         assert_eq!(stack.agent.call_count(), 1);
+    }
+}
+
+/// The agent says that it has begun, and promises nothing. Its acknowledgement is lost, with its function or alone.
+#[tokio::test]
+async fn a_report_before_a_lost_acknowledgement_is_the_first_one() {
+    for is_killed in [true, false] {
+        let stack = stack().await;
+        let gate = Gate::new();
+        stack.agent.queue(held(&gate).before_head(Step::Rst));
+        let (first, other) = (function(&stack).await, function(&stack).await);
+        let begun = async {
+            gate.reached().await;
+            assert_eq!(reports(&stack, &other, json!({"status": "running"})).await.0, 200);
+            assert_eq!(execution(&stack).get("firstReportSeconds"), None);
+        };
+        if is_killed {
+            killed_when(begun, &first, fire()).await;
+            lease_is_over(&stack).await;
+            assert!(deliver(&other, &last_look(&stack)).await);
+        } else {
+            let released = async {
+                begun.await;
+                gate.release();
+            };
+            let (outcome, ()) = tokio::join!(first.invoke(fire()), released);
+            assert_left(&stack, &outcome);
+        }
+        let row = execution(&stack);
+        assert_eq!((&row["ackLost"], &row["leaseUntil"]), (&json!(true), &row["deadline"]), "{row:#}");
+        // The next look finds nothing overdue.
+        assert!(deliver(&other, &last_look(&stack)).await);
+        assert_eq!(execution(&stack)["status"], "running");
+        assert_eq!(reports(&stack, &other, json!({"status": "completed", "output": "done"})).await.0, 200);
+        assert_eq!(execution(&stack)["status"], "completed");
     }
 }
 

@@ -89,7 +89,10 @@ async fn a_run_that_is_skipped_has_its_task_too() {
 
 #[tokio::test]
 async fn a_stopped_caller_cancels_what_runs_and_what_comes_later() {
-    let (stack, function) = start().await;
+    let stack = stack().await;
+    subscribe(&stack, "t", json!({}));
+    let url = executions_that_are("ABORTED").await;
+    let function = stack.function(&[short_lease(), ("AWS_ENDPOINT_URL_SFN", &url)]).await;
     let gate = Gate::new();
     stack.agent.queue(Script::ndjson_happy("three files").midway(Step::Gate(gate.clone())));
     let canceller = stack.function(&[short_lease()]).await;
@@ -114,6 +117,30 @@ async fn a_stopped_caller_cancels_what_runs_and_what_comes_later() {
     assert_eq!(stack.agent.call_count(), 1, "the second agent is not called");
     // The same cancellation again.
     assert_eq!(invoke(&canceller, &cancel(CALLER)).await.body()["cancelRequested"], 0);
+}
+
+/// Serves DescribeExecution with this state of every execution, and returns its address.
+async fn executions_that_are(state: &'static str) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let answer = move || async move { json!({"status": state}).to_string() };
+    tokio::spawn(async move { axum::serve(listener, Router::new().route("/", post(answer))).await });
+    url
+}
+
+/// It has the ARN under which it was stopped before.
+#[tokio::test]
+async fn a_caller_that_is_redriven_after_its_stop_gets_its_run() {
+    for (state, status) in [("RUNNING", "completed"), ("TIMED_OUT", "cancelled")] {
+        let stack = stack().await;
+        subscribe(&stack, "t", json!({}));
+        let url = executions_that_are(state).await;
+        let function = stack.function(&[short_lease(), ("AWS_ENDPOINT_URL_SFN", &url)]).await;
+        assert_eq!(invoke(&function, &cancel(CALLER)).await.body()["cancelRequested"], 0);
+        assert!(invoke(&function, &command(json!({}))).await.is_success());
+        assert_eq!(execution(&stack, "t")["status"], status, "{state}");
+        assert_eq!(stack.agent.call_count(), usize::from(status == "completed"));
+    }
 }
 
 #[tokio::test]
