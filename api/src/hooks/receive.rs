@@ -169,12 +169,12 @@ async fn accept(hooks: &Hooks, hook: &Hook, delivery: &Delivery, raw: &[u8]) -> 
     dispatch(hooks, hook, delivery, &trusted, raw, &body).await
 }
 
-/// Checks who sent the delivery, by the hook's live secrets. If none fits its signature, a secret that replaced them
-/// since they were read is tried as well.
+/// Checks who sent the delivery, by the hook's live secrets: the present one, then those before it in their grace time,
+/// then one that replaced it since it was read. A signature that none of them fits is wrong only if each could be read.
 ///
 /// # Errors
-/// Returns why the delivery is refused, also if no secret can be read, or `NotFound` as a fault if the hook does not
-/// exist.
+/// Returns why the delivery is refused, also if a secret that it may be signed with cannot be read, or `NotFound` as a
+/// fault if the hook does not exist.
 async fn trusted(hooks: &Hooks, hook: &Hook, delivery: &Delivery, raw: &[u8]) -> Result<Trusted, Stop> {
     let unreadable = |error| match error {
         // It does not exist.
@@ -184,10 +184,17 @@ async fn trusted(hooks: &Hooks, hook: &Hook, delivery: &Delivery, raw: &[u8]) ->
     };
     let check =
         |secrets: &[Secret]| verify(&hook.webhook.scheme, &delivery.headers, raw, secrets, delivery.at.as_second());
-    let secrets = hooks.secrets(hook).await.map_err(unreadable)?;
-    let mut checked = check(&secrets);
+    let present = hooks.present_secret(hook).await.map_err(unreadable)?;
+    let mut checked = check(std::slice::from_ref(&present));
+    if checked == Err(Distrust::WrongSignature) {
+        let (earlier, fault) = hooks.earlier_secrets(hook).await;
+        checked = check(&earlier);
+        if let Some(fault) = fault.filter(|_| checked == Err(Distrust::WrongSignature)) {
+            return Err(unreadable(fault));
+        }
+    }
     if checked == Err(Distrust::WrongSignature)
-        && let Some(other) = hooks.other_secret(hook, &secrets).await.map_err(unreadable)?
+        && let Some(other) = hooks.other_secret(hook, &present).await.map_err(unreadable)?
     {
         checked = check(&[other]);
     }

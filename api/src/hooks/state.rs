@@ -144,45 +144,57 @@ impl Hooks {
         Hook { id: GITHUB_HOOK.to_owned(), pointer: None, webhook, versions: vec![None] }
     }
 
-    /// Returns the live secrets of a hook, the present one first. One of the stack's own that was replaced while this
-    /// process knew it follows it for five minutes.
+    /// Returns the present secret of a hook.
     ///
     /// # Errors
-    /// Returns an error if the present one cannot be read. One that is missing is a fault of this side, and it may be
-    /// on its way: the sender must try again. The stack's own webhook does not exist without a secret.
-    pub async fn secrets(&self, hook: &Hook) -> Result<Vec<Secret>, ApiError> {
-        let mut secrets = Vec::new();
-        for (at, version) in hook.versions.iter().enumerate() {
+    /// Returns an error if it cannot be read. One that is missing is a fault of this side, and it may be on its way:
+    /// the sender must try again. The stack's own webhook does not exist without a secret.
+    pub async fn present_secret(&self, hook: &Hook) -> Result<Secret, ApiError> {
+        let Some(version) = hook.versions.first() else {
+            return Err(ApiError::Unavailable("the webhook has no secret yet; send again".to_owned()));
+        };
+        self.secrets.get(&hook.id, *version).await.map_err(|error| match error {
+            SecretError::NotFound if hook.pointer.is_none() => ApiError::NotFound,
+            error => {
+                tracing::error!(triggerId = hook.trigger_id(), cause = %error, "the webhook's secret cannot be read");
+                ApiError::Unavailable("the secret cannot be read; send again".to_owned())
+            }
+        })
+    }
+
+    /// Returns the secrets before the present one that are still live, as far as they can be read, and the error if one
+    /// of them cannot. They are read for a signature that the present one does not fit: whoever has that one does not
+    /// wait for them. One that was deleted is live no longer. Of the stack's own webhook it is the one that was replaced
+    /// while this process knew it, for five minutes.
+    pub async fn earlier_secrets(&self, hook: &Hook) -> (Vec<Secret>, Option<ApiError>) {
+        if hook.pointer.is_none() {
+            return (self.secrets.replaced(&hook.id).await.into_iter().collect(), None);
+        }
+        let (mut secrets, mut fault) = (Vec::new(), None);
+        for version in hook.versions.iter().skip(1) {
             match self.secrets.get(&hook.id, *version).await {
                 Ok(secret) => secrets.push(secret),
-                Err(SecretError::NotFound) if hook.pointer.is_none() => return Err(ApiError::NotFound),
-                Err(error) if at == 0 => {
-                    tracing::error!(triggerId = hook.trigger_id(), cause = %error, "the webhook's secret cannot be read");
-                    return Err(ApiError::Unavailable("the secret cannot be read; send again".to_owned()));
-                }
-                // The secret before it is needed only by senders that are not changed yet.
                 Err(error) => {
-                    tracing::warn!(triggerId = hook.trigger_id(), cause = %error, "the webhook's last secret cannot be read");
+                    tracing::warn!(triggerId = hook.trigger_id(), cause = %error, "a secret in its grace time cannot be read");
+                    if error != SecretError::NotFound {
+                        fault = Some(ApiError::Unavailable("the secret cannot be read; send again".to_owned()));
+                    }
                 }
             }
         }
-        if hook.pointer.is_none() {
-            secrets.extend(self.secrets.replaced(&hook.id).await);
-        }
-        if secrets.is_empty() {
-            return Err(ApiError::Unavailable("the webhook has no secret yet; send again".to_owned()));
-        }
-        Ok(secrets)
+        (secrets, fault)
     }
 
-    /// Returns the secret that the stack's own webhook has by now, if it is another one than the first of `tried`, which
-    /// did not fit a signature. A trigger's item names its secret's versions, which never change, so its hook has no other: `None`.
+    /// Returns the secret that the stack's own webhook has by now, if it is another one than `tried`, which did not fit a
+    /// signature. A trigger's item names its secret's versions, which never change, so its hook has no other: `None`.
     ///
     /// # Errors
     /// Returns an error if the secret cannot be read, because then nobody knows whether the signature is right, or if
     /// it was deleted.
-    pub async fn other_secret(&self, hook: &Hook, tried: &[Secret]) -> Result<Option<Secret>, ApiError> {
-        let Some(tried) = tried.first().filter(|_| hook.pointer.is_none()) else { return Ok(None) };
+    pub async fn other_secret(&self, hook: &Hook, tried: &Secret) -> Result<Option<Secret>, ApiError> {
+        if hook.pointer.is_some() {
+            return Ok(None);
+        }
         self.secrets.other_than(&hook.id, tried).await.map_err(|error| match error {
             SecretError::NotFound => ApiError::NotFound,
             error => {

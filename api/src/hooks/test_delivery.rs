@@ -52,8 +52,8 @@ pub async fn receive(hooks: &Hooks, hook_id: &str, request: &Map<String, Value>)
         headers.insert(HeaderName::from_static("idempotency-key"), id);
     }
     // Without a secret it is refused for that reason, as a sender's delivery is.
-    if let Some(secret) = hooks.secrets(&hook).await.unwrap_or_default().first() {
-        for (name, value) in sign(&hook.webhook.scheme, secret, id, at.as_second(), body.as_bytes()) {
+    if let Ok(secret) = hooks.present_secret(&hook).await {
+        for (name, value) in sign(&hook.webhook.scheme, &secret, id, at.as_second(), body.as_bytes()) {
             headers.insert(name, value);
         }
     }
