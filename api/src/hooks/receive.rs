@@ -35,8 +35,11 @@ pub const LARGEST_BODY: usize = 200 * 1024;
 pub const LARGEST_PAYLOAD: usize = 1_000_000;
 /// The reason of a refusal that is no fault of the sender: the present secret cannot be read.
 pub const SECRET: &str = "secret";
-/// The time limit of a delivery. The function's own is 10 s. One that is dropped here can be sent again like any other.
+/// The time limit of a delivery until the run function has it. The function's own is 10 s. One that is dropped here can
+/// be sent again like any other.
 const TIME_LIMIT: Duration = Duration::from_secs(8);
+/// The time limit of the note that a delivery was dispatched. Both limits together are within the function's own.
+const NOTE_LIMIT: Duration = Duration::from_millis(1_500);
 
 /// The sender's address, as the edge knows it.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +68,19 @@ enum Stop {
     Fault(ApiError),
 }
 
+/// A delivery that is answered as received.
+struct Received {
+    response: Response,
+    /// The hook and the event, if the run function took it just now.
+    dispatched: Option<(String, Uuid)>,
+}
+
+impl From<Response> for Received {
+    fn from(response: Response) -> Self {
+        Self { response, dispatched: None }
+    }
+}
+
 impl From<ApiError> for Stop {
     fn from(error: ApiError) -> Self {
         Self::Fault(error)
@@ -72,7 +88,8 @@ impl From<ApiError> for Stop {
 }
 
 /// Receives a request for a hook of a trigger, or for the stack's own if `hook_id` is `None`. Checks the method, the
-/// size and the address, and then the delivery as [`deliver`] does. After 8 s it is answered with 503.
+/// size and the address, and then the delivery as [`deliver`] does. One that the run function does not have after 8 s is
+/// answered with 503.
 pub async fn receive(hooks: &Hooks, hook_id: Option<&str>, request: Request) -> Response {
     let receiving = Box::pin(async {
         let at = times::now();
@@ -100,7 +117,10 @@ pub async fn receive(hooks: &Hooks, hook_id: Option<&str>, request: Request) -> 
     });
     let received = tokio::time::timeout(TIME_LIMIT, receiving).await;
     let late = || Err(ApiError::Unavailable("it took too long; send again".to_owned()));
-    received.unwrap_or_else(|_| late()).unwrap_or_else(IntoResponse::into_response)
+    match received.unwrap_or_else(|_| late()) {
+        Ok(received) => noted(hooks, received).await,
+        Err(error) => error.into_response(),
+    }
 }
 
 /// Accepts a delivery whose body was read, and answers it, or refuses it.
@@ -108,7 +128,25 @@ pub async fn receive(hooks: &Hooks, hook_id: Option<&str>, request: Request) -> 
 /// # Errors
 /// Returns the refusal, once its receipt is noted, or the fault.
 pub async fn deliver(hooks: &Hooks, hook: &Hook, delivery: &Delivery, body: Bytes) -> Result<Response, ApiError> {
-    conclude(hooks, hook, delivery, Ok(body)).await
+    let received = conclude(hooks, hook, delivery, Ok(body)).await?;
+    Ok(noted(hooks, received).await)
+}
+
+/// Notes that a delivery was dispatched, and returns its answer. The run function has it, so the sender must not send it
+/// again because this note fails or is late: without a key it would run twice. With one, the next delivery invokes again,
+/// and the event is known there.
+async fn noted(hooks: &Hooks, Received { response, dispatched }: Received) -> Response {
+    if let Some((hook_id, event_id)) = dispatched {
+        let noting = hooks.items.note_dispatched(&hook_id, event_id, times::now());
+        let cause = match tokio::time::timeout(NOTE_LIMIT, noting).await {
+            Ok(noted) => noted.err().map(|error| agent_trigger::error_chain::chain(&error)),
+            Err(_) => Some("it took too long".to_owned()),
+        };
+        if let Some(cause) = cause {
+            tracing::warn!(%cause, "the dispatch is not noted");
+        }
+    }
+    response
 }
 
 /// Accepts a delivery if its `body` was read, and notes the receipt of a refusal, be it that of `body` or a later one.
@@ -121,13 +159,13 @@ async fn conclude(
     hook: &Hook,
     delivery: &Delivery,
     body: Result<Bytes, Stop>,
-) -> Result<Response, ApiError> {
+) -> Result<Received, ApiError> {
     let result = match body {
         Ok(body) => accept(hooks, hook, delivery, &body).await,
         Err(stop) => Err(stop),
     };
     match result {
-        Ok(response) => Ok(response),
+        Ok(received) => Ok(received),
         Err(Stop::Refused(reason, error)) => {
             tracing::info!(triggerId = hook.trigger_id(), reason, "the delivery is refused");
             let receipt = receipt(hook, delivery, Uuid::now_v7(), "refused", Some(reason), None);
@@ -143,7 +181,7 @@ async fn conclude(
 ///
 /// # Errors
 /// Returns why it is refused, or the fault.
-async fn accept(hooks: &Hooks, hook: &Hook, delivery: &Delivery, raw: &[u8]) -> Result<Response, Stop> {
+async fn accept(hooks: &Hooks, hook: &Hook, delivery: &Delivery, raw: &[u8]) -> Result<Received, Stop> {
     let Delivery { headers, at, .. } = delivery;
     let preset = hook.webhook.scheme.preset();
     let trusted = trusted(hooks, hook, delivery, raw).await?;
@@ -155,7 +193,7 @@ async fn accept(hooks: &Hooks, hook: &Hook, delivery: &Delivery, raw: &[u8]) -> 
     if let Some(response) = read.as_ref().ok().and_then(|body| handshake(preset, headers, &body.value)) {
         let receipt = receipt(hook, delivery, Uuid::now_v7(), "handshake", None, None);
         hooks.receipts.note(&hooks.items, receipt).await;
-        return Ok(response);
+        return Ok(response.into());
     }
     // A trigger that is switched off refuses it, too: its filters may ask for what is in it.
     let body = read.map_err(|error| {
@@ -216,8 +254,9 @@ fn handshake(preset: Preset, headers: &HeaderMap, body: &Value) -> Option<Respon
     }
 }
 
-/// Remembers the delivery, invokes the run function, and notes that it did. After a crash between two of these steps
-/// the sender's next try finds the identity that was chosen first, so that the run function knows the event again.
+/// Remembers the delivery, and invokes the run function. After a crash between these steps, or before it is noted that the
+/// event was dispatched, the sender's next try finds the identity that was chosen first, so that the run function knows
+/// the event again.
 async fn dispatch(
     hooks: &Hooks,
     hook: &Hook,
@@ -225,7 +264,7 @@ async fn dispatch(
     trusted: &Trusted,
     raw: &[u8],
     body: &Body,
-) -> Result<Response, Stop> {
+) -> Result<Received, Stop> {
     let Delivery { headers, at, .. } = delivery;
     let preset = hook.webhook.scheme.preset();
     let mut identity = EventIdentity::new(*at);
@@ -251,12 +290,9 @@ async fn dispatch(
         let text =
             if known.is_some() { payload(&identity, hook.receiver(), preset, headers, &body.json) } else { text };
         invoke(hooks, text).await?;
-        // It is invoked. If this is not noted, the next delivery invokes it again, and it is known there.
-        if let Err(error) = hooks.items.note_dispatched(&hook.id, identity.id, times::now()).await {
-            tracing::warn!(cause = %agent_trigger::error_chain::chain(&error), "the dispatch is not noted");
-        }
     }
-    Ok(accepted(preset, &identity, execution_id, known.is_some()))
+    let dispatched = Some((hook.id.clone(), identity.id)).filter(|_| was_dispatched != Some(true));
+    Ok(Received { response: accepted(preset, &identity, execution_id, known.is_some()), dispatched })
 }
 
 /// Invokes the run function asynchronously.
