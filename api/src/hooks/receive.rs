@@ -272,7 +272,7 @@ async fn dispatch(
     if text.len() > LARGEST_PAYLOAD {
         return Err(Stop::Refused("tooLarge", ApiError::TooLarge));
     }
-    let known = match delivery_key(preset, trusted, headers, raw, &body.value) {
+    let known = match delivery_key(&hook.webhook, trusted, headers, raw, &body.value) {
         Some(key) => hooks.items.remember_delivery(&hook.id, &key, &identity).await.map_err(fault)?,
         None => None,
     };
@@ -292,7 +292,7 @@ async fn dispatch(
         invoke(hooks, text).await?;
     }
     let dispatched = Some((hook.id.clone(), identity.id)).filter(|_| was_dispatched != Some(true));
-    Ok(Received { response: accepted(preset, &identity, execution_id, known.is_some()), dispatched })
+    Ok(Received { response: accepted(hook, &identity, execution_id, known.is_some()), dispatched })
 }
 
 /// Invokes the run function asynchronously.
@@ -306,15 +306,17 @@ async fn invoke(hooks: &Hooks, payload: String) -> Result<(), ApiError> {
     })
 }
 
-/// Returns the answer to a delivery that was accepted: 202 with the ids, and whether it was known. Slack gets 200
-/// without a body.
-fn accepted(preset: Preset, identity: &EventIdentity, execution_id: Option<String>, is_duplicate: bool) -> Response {
-    if preset == Preset::Slack {
+/// Returns the answer to a delivery that was accepted: 202, or the status that the hook is set to, with the ids, and
+/// whether it was known. Slack gets 200 without a body.
+fn accepted(hook: &Hook, identity: &EventIdentity, execution_id: Option<String>, is_duplicate: bool) -> Response {
+    if hook.webhook.scheme.preset() == Preset::Slack {
         // Slack shows a body to the user who sent a command.
         return StatusCode::OK.into_response();
     }
     let members = json!({"executionId": execution_id, "eventId": identity.id.to_string(), "duplicate": is_duplicate});
-    Reply::accepted(members).into_response()
+    let mut response = Reply::accepted(members).into_response();
+    *response.status_mut() = hook.webhook.manners.accepted;
+    response
 }
 
 /// Returns the receipt of one delivery, with what is known of it.

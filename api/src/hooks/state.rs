@@ -20,7 +20,7 @@ use crate::{
     hooks::{
         event::Receiver,
         receipts::Receipts,
-        scheme::Scheme,
+        scheme::{Manners, Scheme},
         secrets::Secrets,
         settings::HookSettings,
         webhook::{Webhook, is_address, live_versions},
@@ -140,7 +140,8 @@ impl Hooks {
     /// Returns the stack's own GitHub webhook, with its newest secret, no list of addresses and no rate. Nothing is
     /// read.
     pub fn github_hook(&self) -> Hook {
-        let webhook = Webhook { scheme: Scheme::Github, allowed: Vec::new(), rate_per_minute: None };
+        let webhook =
+            Webhook { scheme: Scheme::Github, manners: Manners::default(), allowed: Vec::new(), rate_per_minute: None };
         Hook { id: GITHUB_HOOK.to_owned(), pointer: None, webhook, versions: vec![None] }
     }
 

@@ -49,7 +49,7 @@ pub async fn receive(hooks: &Hooks, hook_id: &str, request: &Map<String, Value>)
     };
     if let Ok(id) = HeaderValue::from_str(id) {
         // Lambda may invoke this function twice with one test.
-        headers.insert(HeaderName::from_static("idempotency-key"), id);
+        headers.insert(hook.webhook.manners.id_header.clone(), id);
     }
     // Without a secret it is refused for that reason, as a sender's delivery is.
     if let Ok(secret) = hooks.present_secret(&hook).await {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::hooks::{
-    scheme::{Preset, Scheme},
+    scheme::{Manners, Preset, Scheme},
     state::GITHUB_HOOK,
 };
 
@@ -34,6 +34,8 @@ const RESERVED_ALIASES: [&str; 6] = [GITHUB_HOOK, "test", "ping", "hooks", "webh
 pub struct Webhook {
     /// The scheme.
     pub scheme: Scheme,
+    /// How it knows a delivery again, and answers one.
+    pub manners: Manners,
     /// The addresses that may send. None means all.
     pub allowed: Vec<IpNet>,
     /// The most deliveries a minute.
@@ -72,10 +74,11 @@ impl Webhook {
         webhook.filter(|_| problems.is_empty()).ok_or(problems)
     }
 
-    /// Reads the scheme, `allowedIps` and `ratePerMinute`, and adds each problem with the name of its member. Returns
+    /// Reads the scheme with its options, `allowedIps` and `ratePerMinute`, and adds each problem with the name of its member. Returns
     /// `None` if there is no scheme.
     fn needed(config: &Map<String, Value>, problems: &mut Vec<(String, String)>) -> Option<Self> {
         let scheme = Scheme::read(config, problems);
+        let manners = Manners::read(config, scheme.as_ref(), problems);
         let allowed = allowed(config.get("allowedIps"), problems);
         let rate_per_minute = match config.get("ratePerMinute") {
             None | Some(Value::Null) => None,
@@ -88,7 +91,7 @@ impl Webhook {
                 rate
             }
         };
-        Some(Self { scheme: scheme?, allowed, rate_per_minute })
+        Some(Self { scheme: scheme?, manners, allowed, rate_per_minute })
     }
 
     /// Returns true if this address may send. An IPv4 address that is written as an IPv6 one counts as itself.

@@ -118,6 +118,41 @@ async fn every_other_preset_is_accepted_and_its_neighbours_are_not() {
     }
 }
 
+/// Linear sends an event again until it is answered with 200, and Shopify whenever an answer is late. Neither signs an id.
+/// <https://linear.app/developers/webhooks> <https://shopify.dev/docs/apps/build/webhooks/verify-deliveries>
+#[tokio::test]
+async fn a_sender_with_an_id_of_its_own_runs_once_and_gets_the_status_that_it_takes() {
+    for (config, name, status) in [
+        (
+            json!({"preset": "hmac", "header": "Linear-Signature", "idHeader": "Linear-Delivery", "acceptedStatus": 200}),
+            "linear-delivery",
+            StatusCode::OK,
+        ),
+        (
+            json!({"preset": "hmac", "header": "X-Shopify-Hmac-Sha256", "encoding": "base64",
+                "idHeader": "X-Shopify-Webhook-Id"}),
+            "x-shopify-webhook-id",
+            StatusCode::ACCEPTED,
+        ),
+    ] {
+        let world = World::start().await;
+        world.put_hook(config.clone(), json!({}));
+        world.stack.pool(2, &[]);
+        let hooks = world.hooks().await;
+        let path = format!("/hooks/{HOOK}");
+        for (id, is_duplicate) in [("d-1", false), ("d-1", true), ("d-1", true), ("d-2", false)] {
+            let mut headers = signed_by(&config, "{}", "application/json");
+            headers.extend(pairs(&[(name, id)]));
+            let (answered, answer) = hooks.send(&path, &headers, "{}").await;
+            assert_eq!((answered, &answer["duplicate"]), (status, &json!(is_duplicate)), "{config} {answer}");
+            assert!(answer["executionId"].is_string(), "{answer}");
+        }
+        world.stack.lambda.idle().await;
+        assert_eq!(world.stack.agent.call_count(), 2, "{config}");
+        assert_eq!(world.receipts().iter().filter(|receipt| receipt["duplicates"] == 2).count(), 1);
+    }
+}
+
 /// One secret of the stack, and every trigger that is subscribed to `github`.
 #[tokio::test]
 async fn the_stacks_github_webhook_reaches_its_subscribers() {
