@@ -236,7 +236,8 @@ async fn trusted(hooks: &Hooks, hook: &Hook, delivery: &Delivery, raw: &[u8]) ->
     {
         checked = check(&[other]);
     }
-    checked.map_err(|distrust| Stop::Refused(distrust.into(), ApiError::Untrusted))
+    let challenge = hook.webhook.scheme.preset().challenge();
+    checked.map_err(|distrust| Stop::Refused(distrust.into(), ApiError::Untrusted { challenge }))
 }
 
 /// Returns the answer to a request by which Slack or GitHub only asks whether somebody listens, or `None` for any

@@ -49,6 +49,16 @@ impl Preset {
         self.into()
     }
 
+    /// Returns what HTTP's own senders are told to log in with, or `None` for a preset of another kind.
+    /// <https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1>
+    pub fn challenge(self) -> Option<&'static str> {
+        match self {
+            Self::Bearer => Some("Bearer"),
+            Self::Basic => Some("Basic realm=\"webhook\""),
+            _ => None,
+        }
+    }
+
     /// Returns the options that the preset knows, with a sentence about each.
     pub fn options(self) -> &'static [(&'static str, &'static str)] {
         match self {

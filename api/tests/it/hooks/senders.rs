@@ -120,6 +120,15 @@ async fn every_other_preset_is_accepted_and_its_neighbours_are_not() {
             let expected = if at == other { StatusCode::ACCEPTED } else { StatusCode::UNAUTHORIZED };
             assert_eq!(status, expected, "{signer} for {config}");
         }
+        // Some senders log in only after they are told how.
+        let asked = hooks.send_full(&format!("/hooks/{HOOK}"), &[], "{}").await;
+        let challenge = asked.headers().get("www-authenticate").map(|challenge| challenge.to_str().unwrap());
+        let expected = match config["preset"].as_str().unwrap() {
+            "basic" => Some("Basic realm=\"webhook\""),
+            "bearer" => Some("Bearer"),
+            _ => None,
+        };
+        assert_eq!((asked.status(), challenge), (StatusCode::UNAUTHORIZED, expected), "{config}");
     }
 }
 
