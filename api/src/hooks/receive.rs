@@ -220,12 +220,12 @@ async fn trusted(hooks: &Hooks, hook: &Hook, delivery: &Delivery, raw: &[u8]) ->
         // Nobody else tells the owner why nothing runs.
         _ => Stop::Refused(SECRET, error),
     };
-    let check =
-        |secrets: &[Secret]| verify(&hook.webhook.scheme, &delivery.headers, raw, secrets, delivery.at.as_second());
+    let now = delivery.at.as_second();
+    let check = |secrets: &[Secret]| verify(&hook.webhook.scheme, &delivery.headers, raw, secrets, now);
     let present = hooks.present_secret(hook).await.map_err(unreadable)?;
     let mut checked = check(std::slice::from_ref(&present));
     if checked == Err(Distrust::WrongSignature) {
-        let (earlier, fault) = hooks.earlier_secrets(hook).await;
+        let (earlier, fault) = hooks.earlier_secrets(hook, now).await;
         checked = check(&earlier);
         if let Some(fault) = fault.filter(|_| checked == Err(Distrust::WrongSignature)) {
             return Err(unreadable(fault));

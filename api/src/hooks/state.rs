@@ -163,18 +163,22 @@ impl Hooks {
         })
     }
 
-    /// Returns the secrets before the present one that are still live, as far as they can be read, and the error if one
-    /// of them cannot. They are read for a signature that the present one does not fit: whoever has that one does not
-    /// wait for them. One that was deleted is live no longer. Of the stack's own webhook it is the one that was replaced
-    /// while this process knew it, for five minutes.
-    pub async fn earlier_secrets(&self, hook: &Hook) -> (Vec<Secret>, Option<ApiError>) {
+    /// Returns the secrets before the present one that are live at `now`, in seconds since 1970, as far as they can be
+    /// read, and the error if one of them cannot. They are read for a signature that the present one does not fit:
+    /// whoever has that one does not wait for them. One that was deleted is live no longer. Of the stack's own webhook it
+    /// is the version before, for ten minutes.
+    pub async fn earlier_secrets(&self, hook: &Hook, now: i64) -> (Vec<Secret>, Option<ApiError>) {
+        let mut read = Vec::new();
         if hook.pointer.is_none() {
-            return (self.secrets.replaced(&hook.id).await.into_iter().collect(), None);
+            read.push(self.secrets.replaced(&hook.id, now).await);
+        }
+        for version in hook.versions.iter().skip(1) {
+            read.push(self.secrets.get(&hook.id, *version).await.map(Some));
         }
         let (mut secrets, mut fault) = (Vec::new(), None);
-        for version in hook.versions.iter().skip(1) {
-            match self.secrets.get(&hook.id, *version).await {
-                Ok(secret) => secrets.push(secret),
+        for read in read {
+            match read {
+                Ok(secret) => secrets.extend(secret),
                 Err(error) => {
                     tracing::warn!(triggerId = hook.trigger_id(), cause = %error, "a secret in its grace time cannot be read");
                     if error != SecretError::NotFound {
