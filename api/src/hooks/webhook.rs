@@ -56,6 +56,11 @@ impl Webhook {
     pub fn read(config: &Map<String, Value>) -> Result<Self, Vec<(String, String)>> {
         let mut problems = Vec::new();
         let webhook = Self::needed(config, &mut problems);
+        // Whoever takes the last address out of a list wants no open door.
+        if config.get("allowedIps").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+            let problem = "must hold an address; leave it out, or send null, to let all addresses send".to_owned();
+            problems.push(("allowedIps".to_owned(), problem));
+        }
         let problem = match config.get("alias") {
             None | Some(Value::Null) => None,
             Some(Value::String(alias)) => problem_of_alias(alias),
@@ -306,6 +311,8 @@ mod tests {
             (json!({"preset": "github", "header": "x-signature"}), false, false),
             (json!({"allowedIps": ["192.0.2.0/33"]}), false, false),
             (json!({"ratePerMinute": "5"}), false, false),
+            (json!({"allowedIps": []}), false, true),
+            (json!({"allowedIps": null}), true, true),
         ] {
             let object = config.as_object().unwrap();
             let found = (Webhook::read(object).is_ok(), Webhook::of_stored(object).is_ok());
