@@ -21,7 +21,7 @@ use crate::{
         event::{EventIdentity, content_type, delivery_key, payload, sender_id},
         scheme::Preset,
         signature::{Distrust, Trusted, verify},
-        state::{Hook, Hooks, fault},
+        state::{Hook, Hooks, NoHook, fault},
     },
     reply::Reply,
     store::hooks::Receipt,
@@ -35,6 +35,8 @@ pub const LARGEST_BODY: usize = 200 * 1024;
 pub const LARGEST_PAYLOAD: usize = 1_000_000;
 /// The reason of a refusal that is no fault of the sender: the present secret cannot be read.
 pub const SECRET: &str = "secret";
+/// The reason of another one: what is needed of the webhook's settings is not understood.
+const SETTINGS: &str = "settings";
 /// The time limit of a delivery until the run function has it. The function's own is 10 s. One that is dropped here can
 /// be sent again like any other.
 const TIME_LIMIT: Duration = Duration::from_secs(8);
@@ -92,14 +94,14 @@ impl From<ApiError> for Stop {
 /// answered with 503.
 pub async fn receive(hooks: &Hooks, hook_id: Option<&str>, request: Request) -> Response {
     let receiving = Box::pin(async {
-        let at = times::now();
-        let hook = match hook_id {
-            Some(id) => hooks.hook(id, at).await?,
-            None => hooks.github_hook(),
-        };
         let source_ip = request.extensions().get::<SourceIp>().map(|SourceIp(address)| *address);
         let (parts, body) = request.into_parts();
+        let at = times::now();
         let mut delivery = Delivery { headers: parts.headers, source_ip, at, bytes: None, test_id: None };
+        let hook = match hook_id {
+            Some(id) => found(hooks, id, &delivery).await?,
+            None => hooks.github_hook(),
+        };
         let checked = async {
             if parts.method != Method::POST {
                 return Err(Stop::Refused("method", ApiError::MethodNotAllowed));
@@ -121,6 +123,27 @@ pub async fn receive(hooks: &Hooks, hook_id: Option<&str>, request: Request) -> 
         Ok(received) => noted(hooks, received).await,
         Err(error) => error.into_response(),
     }
+}
+
+/// Reads the hook of a delivery by its address.
+///
+/// # Errors
+/// Returns the error for the sender. If the hook's settings are not understood, a receipt says so.
+pub async fn found(hooks: &Hooks, address: &str, delivery: &Delivery) -> Result<Hook, ApiError> {
+    let (hook_id, trigger_id) = match hooks.hook(address, delivery.at).await {
+        Ok(hook) => return Ok(hook),
+        Err(NoHook::Error(error)) => return Err(error),
+        Err(NoHook::Settings(hook_id, trigger_id)) => (hook_id, trigger_id),
+    };
+    refuse(hooks, (&hook_id, Some(&trigger_id)), delivery, SETTINGS).await;
+    Err(ApiError::Unavailable("the webhook cannot be used as it is set; send again".to_owned()))
+}
+
+/// Logs that a delivery for a hook, and its trigger if it has one, is refused for this reason, and notes the receipt.
+async fn refuse(hooks: &Hooks, (hook_id, trigger_id): (&str, Option<&str>), delivery: &Delivery, reason: &'static str) {
+    tracing::info!(triggerId = trigger_id, reason, "the delivery is refused");
+    let receipt = receipt(hook_id, delivery, Uuid::now_v7(), "refused", Some(reason), None);
+    hooks.receipts.note(&hooks.items, receipt).await;
 }
 
 /// Accepts a delivery whose body was read, and answers it, or refuses it.
@@ -167,9 +190,7 @@ async fn conclude(
     match result {
         Ok(received) => Ok(received),
         Err(Stop::Refused(reason, error)) => {
-            tracing::info!(triggerId = hook.trigger_id(), reason, "the delivery is refused");
-            let receipt = receipt(hook, delivery, Uuid::now_v7(), "refused", Some(reason), None);
-            hooks.receipts.note(&hooks.items, receipt).await;
+            refuse(hooks, (&hook.id, hook.trigger_id()), delivery, reason).await;
             Err(error)
         }
         Err(Stop::Fault(error)) => Err(error),
@@ -191,7 +212,7 @@ async fn accept(hooks: &Hooks, hook: &Hook, delivery: &Delivery, raw: &[u8]) -> 
     }
     let read = body::read(raw, content_type(headers), preset);
     if let Some(response) = read.as_ref().ok().and_then(|body| handshake(preset, headers, &body.value)) {
-        let receipt = receipt(hook, delivery, Uuid::now_v7(), "handshake", None, None);
+        let receipt = receipt(&hook.id, delivery, Uuid::now_v7(), "handshake", None, None);
         hooks.receipts.note(&hooks.items, receipt).await;
         return Ok(response.into());
     }
@@ -289,7 +310,7 @@ async fn dispatch(
     let execution_id = hook.trigger_id().map(|trigger_id| identity.execution(trigger_id));
     if was_dispatched != Some(true) {
         if was_dispatched.is_none() {
-            let receipt = receipt(hook, delivery, identity.id, "accepted", None, execution_id.clone());
+            let receipt = receipt(&hook.id, delivery, identity.id, "accepted", None, execution_id.clone());
             hooks.items.put_receipt(&receipt).await.map_err(fault)?;
         }
         let text =
@@ -326,7 +347,7 @@ fn accepted(hook: &Hook, identity: &EventIdentity, execution_id: Option<String>,
 
 /// Returns the receipt of one delivery, with what is known of it.
 fn receipt(
-    hook: &Hook,
+    hook_id: &str,
     delivery: &Delivery,
     id: Uuid,
     outcome: &'static str,
@@ -334,7 +355,7 @@ fn receipt(
     execution_id: Option<String>,
 ) -> Receipt {
     Receipt {
-        hook_id: hook.id.clone(),
+        hook_id: hook_id.to_owned(),
         id,
         at: delivery.at,
         outcome,

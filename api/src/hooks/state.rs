@@ -27,15 +27,13 @@ use crate::{
     },
     store::{
         Items,
-        hooks::{Found, Pointer, Receipt},
+        hooks::{Found, Pointer},
         triggers::is_tombstone,
     },
 };
 
 /// The id of the stack's own GitHub webhook, which belongs to no trigger. No hook of a trigger has such an id.
 pub const GITHUB_HOOK: &str = "github";
-/// The reason of a refusal that is no fault of the sender: what is needed of the webhook's settings is not understood.
-const SETTINGS: &str = "settings";
 /// The most hooks whose full minute is remembered.
 const MOST_FULL: usize = 1_000;
 
@@ -66,6 +64,21 @@ pub struct Hook {
     pub webhook: Webhook,
     /// The versions of the secret that are live. `None` is the newest one.
     versions: Vec<Option<i64>>,
+}
+
+/// The reason why an address has no hook that receives.
+#[derive(Debug)]
+pub enum NoHook {
+    /// What the sender is told.
+    Error(ApiError),
+    /// What is needed of its settings is not understood. Holds the hook's id and its trigger's.
+    Settings(String, String),
+}
+
+impl From<ApiError> for NoHook {
+    fn from(error: ApiError) -> Self {
+        Self::Error(error)
+    }
 }
 
 impl Hook {
@@ -103,17 +116,17 @@ impl Hooks {
     ///
     /// # Errors
     /// Returns [`ApiError::NotFound`] if there is none, [`ApiError::Gone`] if its trigger was deleted or gave up the
-    /// alias, and [`ApiError::Unavailable`] if what is needed of its settings is not understood, once a receipt says
-    /// so, or if the table does not answer.
-    pub async fn hook(&self, address: &str, now: Timestamp) -> Result<Hook, ApiError> {
+    /// alias, [`ApiError::Unavailable`] if the table does not answer, and [`NoHook::Settings`] if what is needed of its
+    /// settings is not understood.
+    pub async fn hook(&self, address: &str, now: Timestamp) -> Result<Hook, NoHook> {
         if !is_address(address) {
-            return Err(ApiError::NotFound);
+            return Err(ApiError::NotFound.into());
         }
         let found = self.items.hook(address).await.map_err(fault)?.ok_or(ApiError::NotFound)?;
         let Found { pointer, is_retired } = found;
         let item = self.items.trigger_of_hook(&pointer).await.map_err(fault)?.ok_or(ApiError::NotFound)?;
         if is_tombstone(&item) {
-            return Err(ApiError::Gone);
+            return Err(ApiError::Gone.into());
         }
         let config = item.get("webhookConfig").and_then(Value::as_object).ok_or(ApiError::NotFound)?;
         let text = |name: &str| config.get(name).and_then(Value::as_str);
@@ -129,8 +142,7 @@ impl Hooks {
                     ?members,
                     "the trigger's webhookConfig is not understood"
                 );
-                self.receipts.note(&self.items, Receipt::refused(id, SETTINGS, now)).await;
-                return Err(ApiError::Unavailable("the webhook cannot be used as it is set; send again".to_owned()));
+                return Err(NoHook::Settings(id.to_owned(), pointer.trigger_id));
             }
         };
         let versions = live_versions(config, now).into_iter().map(Some).collect();

@@ -274,6 +274,8 @@ async fn settings_of_another_release_are_no_reason_to_refuse() {
     }
     world.put_hook(json!({"preset": "ofALaterRelease"}), json!({}));
     assert_eq!(refused(&world, &hooks, &signed("msg_9", now(), "{}"), "{}").await, (503, json!("settings")));
+    let receipt = world.receipts().pop().unwrap();
+    assert_eq!((&receipt["senderId"], &receipt["sourceIp"]), (&json!("msg_9"), &json!("127.0.0.1")), "{receipt:#}");
 }
 
 /// Both secrets are live while one is replaced, and a version is read once.
