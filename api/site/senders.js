@@ -46,8 +46,8 @@ const STEPS = {
 /** Senders that a header tells apart. */
 const BY_HEADER = {
   'x-gitlab-token': ['In the project: Settings, Webhooks, Add new webhook.', 'URL: the address. Secret token: the secret.', 'Choose the events. Test, Push events sends one.'],
-  'x-shopify-hmac-sha256': ['In the app: its client secret.', OWN, 'Subscribe to a topic with the address. Encoding: base64.'],
-  'linear-signature': ['Settings, API, Webhooks, New webhook: the address.', 'The webhook shows its signing secret.', OWN],
+  'x-shopify-hmac-sha256': ['In the app: its client secret.', OWN, 'Subscribe to a topic with the address. Encoding: base64. Header with the id: X-Shopify-Webhook-Id.'],
+  'linear-signature': ['Settings, API, Webhooks, New webhook: the address.', 'The webhook shows its signing secret.', OWN, 'Header with the id: Linear-Delivery. Status: 200, or each event comes again.'],
 };
 const UNSIGNED = ['Give the address and the secret to the sender.', 'It signs nothing: who reads one request can send others. Add allowed addresses if you know them.'];
 

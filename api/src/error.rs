@@ -3,7 +3,10 @@
 use agent_trigger::store::error::StoreError;
 use axum::{
     body::Body,
-    http::{HeaderValue, StatusCode, header::RETRY_AFTER},
+    http::{
+        HeaderValue, StatusCode,
+        header::{RETRY_AFTER, WWW_AUTHENTICATE},
+    },
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
@@ -42,7 +45,10 @@ pub enum ApiError {
     Gone,
     /// A delivery whose sender is not known. The answer is the same for every cause.
     #[error("the signature is missing or wrong")]
-    Untrusted,
+    Untrusted {
+        /// The scheme by which HTTP's own senders log in. Some do only after they are told.
+        challenge: Option<&'static str>,
+    },
     /// A delivery from an address that is not on the webhook's list.
     #[error("this address may not send here")]
     AddressNotAllowed,
@@ -112,7 +118,7 @@ impl ApiError {
             Self::Forbidden => (StatusCode::FORBIDDEN, "INVALID_ARGUMENT", "Forbidden"),
             Self::NotFound => (StatusCode::NOT_FOUND, "NOT_FOUND", "Not Found"),
             Self::Gone => (StatusCode::GONE, "NOT_FOUND", "Gone"),
-            Self::Untrusted => (StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", "Unauthorized"),
+            Self::Untrusted { .. } => (StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", "Unauthorized"),
             Self::AddressNotAllowed => (StatusCode::FORBIDDEN, "INVALID_ARGUMENT", "Forbidden"),
             Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "SERVICE_UNAVAILABLE", "Too Many Requests"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "INVALID_ARGUMENT", "Method Not Allowed"),
@@ -174,7 +180,7 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     /// Returns a response with the error's status and an empty body: the layer around all routes writes it. With 429
-    /// and 503 it has `Retry-After`, 5 s unless the error says otherwise.
+    /// and 503 it has `Retry-After`, 5 s unless the error says otherwise, and with a challenge `WWW-Authenticate`.
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = self.kind().0;
@@ -185,6 +191,9 @@ impl IntoResponse for ApiError {
         };
         if let Some(seconds) = wait {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Self::Untrusted { challenge: Some(challenge) } = &self {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response.extensions_mut().insert(Failed(self));
         response

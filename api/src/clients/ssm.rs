@@ -33,6 +33,17 @@ pub enum SecretError {
     Unavailable(String),
 }
 
+/// A version of a secret.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// The secret.
+    pub secret: Secret,
+    /// The version, from 1 on.
+    pub version: i64,
+    /// The time at which it was written, in seconds since 1970, as far as SSM says.
+    pub written: Option<i64>,
+}
+
 /// The parameters below one path. The client is created for the first request, because most processes of the manage
 /// surface need none.
 #[derive(Debug)]
@@ -72,13 +83,14 @@ impl SecretStore {
     ///
     /// # Errors
     /// Returns `NotFound` if there is none or it is empty. Otherwise says that SSM does not give it.
-    pub async fn get(&self, name: &str, version: Option<i64>) -> Result<Secret, SecretError> {
+    pub async fn get(&self, name: &str, version: Option<i64>) -> Result<Stored, SecretError> {
         let selector = version.map(|version| format!(":{version}")).unwrap_or_default();
         let name = format!("{}{name}{selector}", self.path);
         let output = Box::pin(self.client().get_parameter().name(name).with_decryption(true).send()).await;
-        let parameter = output.map_err(|error| of_sdk(&error))?.parameter;
-        let value = parameter.and_then(|parameter| parameter.value).filter(|value| !value.is_empty());
-        value.map(Secret::new).ok_or(SecretError::NotFound)
+        let parameter = output.map_err(|error| of_sdk(&error))?.parameter.ok_or(SecretError::NotFound)?;
+        let secret = parameter.value.filter(|value| !value.is_empty()).ok_or(SecretError::NotFound)?;
+        let written = parameter.last_modified_date.map(|at| at.secs());
+        Ok(Stored { secret: Secret::new(secret), version: parameter.version, written })
     }
 
     /// Stores a secret as a new version of the parameter `name` below the store's path, and returns the version.

@@ -34,12 +34,14 @@ pub struct Body {
 
 /// Reads a body by its content type. JSON keeps its text. A form becomes an object; a name that occurs several times
 /// gets a list. The form in which GitHub and Slack put their JSON, a field `payload`, becomes that JSON. Anything else
-/// is JSON if it is an object or an array, and text otherwise. An empty body becomes null.
+/// is JSON if it is an object or an array, and text otherwise. An empty body becomes null. A byte order mark, which some
+/// libraries write before UTF-8, is left out (RFC 8259, 8.1).
 ///
 /// # Errors
 /// Returns the reason why it cannot be read.
 pub fn read(body: &[u8], content_type: &str, preset: Preset) -> Result<Body, BodyError> {
     let text = std::str::from_utf8(body).map_err(|_| BodyError::NotUtf8)?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let kind = kind_of(content_type);
     if text.trim().is_empty() {
         return Ok(Body { json: "null".to_owned(), value: Value::Null });
@@ -145,6 +147,11 @@ mod tests {
             ("7", "text/plain", Ok("\"7\"")),
             ("{", "Application/JSON", Err(BodyError::NotJson)),
             ("{} {}", "application/json", Err(BodyError::NotJson)),
+            ("\u{feff}{\"a\":1}", "application/json", Ok("{\"a\":1}")),
+            ("\u{feff}[1]", "text/plain", Ok("[1]")),
+            ("\u{feff}", "application/json", Ok("null")),
+            ("\u{feff}a=1", form, Ok(r#"{"a":"1"}"#)),
+            ("{\u{feff}}", "application/json", Err(BodyError::NotJson)),
             ("", "application/json", Ok("null")),
             (" \n", "", Ok("null")),
             ("a=1&b=%C3%BC+x&a=2&a=3", form, Ok(r#"{"a":["1","2","3"],"b":"ü x"}"#)),

@@ -15,6 +15,7 @@ use crate::{
     hooks::{
         scheme::Preset,
         signature::{Trusted, to_hex},
+        webhook::Webhook,
     },
     times::rfc3339,
 };
@@ -176,9 +177,9 @@ pub fn content_type(headers: &HeaderMap) -> &str {
 /// Returns the hash of the key by which another delivery of the same event is known, or `None` if there is no such key.
 /// A key must be signed, or everybody could run a delivery again under another one: the signed id of Standard Webhooks,
 /// the ids in the bodies of Slack and Stripe, or a signed body. The other presets have senders that send equal bodies
-/// on purpose, such as pings, so only an `Idempotency-Key` counts there.
+/// on purpose, such as pings, so only the header counts there that the hook takes ids from, `Idempotency-Key` by default.
 pub fn delivery_key(
-    preset: Preset,
+    Webhook { scheme, manners, .. }: &Webhook,
     trusted: &Trusted,
     headers: &HeaderMap,
     raw: &[u8],
@@ -186,13 +187,13 @@ pub fn delivery_key(
 ) -> Option<String> {
     let in_body = |name: &str| body.get(name).and_then(Value::as_str).filter(|id| !id.is_empty());
     let of_body = || ("body", to_hex(&Sha256::digest(raw)));
-    let (kind, key) = match preset {
+    let (kind, key) = match scheme.preset() {
         Preset::Standard => ("id", trusted.signed_id.clone()?),
         Preset::Github => of_body(),
         Preset::Slack => in_body("event_id").map_or_else(of_body, |id| ("id", id.to_owned())),
         Preset::Stripe => in_body("id").map_or_else(of_body, |id| ("id", id.to_owned())),
         Preset::Hmac | Preset::Token | Preset::Bearer | Preset::Basic => {
-            let key = only(headers, "idempotency-key").filter(|key| !key.is_empty())?;
+            let key = only(headers, manners.id_header.as_str()).filter(|key| !key.is_empty())?;
             ("key", to_hex(key.as_bytes()))
         }
     };
@@ -245,10 +246,15 @@ mod tests {
 
     #[test]
     fn only_a_key_that_is_signed_tells_two_deliveries_apart() {
-        let key = |preset, id: Option<&str>, pairs: &[(&'static str, &str)], raw: &str| {
+        let key_of = |config: Value, id: Option<&str>, pairs: &[(&'static str, &str)], raw: &str| {
+            let webhook = Webhook::of_stored(config.as_object().unwrap()).unwrap();
             let trusted = Trusted { signed_id: id.map(str::to_owned) };
             let body = serde_json::from_str(raw).unwrap_or_default();
-            delivery_key(preset, &trusted, &headers(pairs), raw.as_bytes(), &body)
+            delivery_key(&webhook, &trusted, &headers(pairs), raw.as_bytes(), &body)
+        };
+        let key = |preset: Preset, id: Option<&str>, pairs: &[(&'static str, &str)], raw: &str| {
+            let username = Some("u").filter(|_| preset == Preset::Basic);
+            key_of(json!({"preset": preset.as_str(), "username": username}), id, pairs, raw)
         };
         let standard = |id, raw| key(Preset::Standard, Some(id), &[("idempotency-key", raw)], raw);
         assert_eq!(standard("msg_1", "{}"), standard("msg_1", "{\"a\":1}"));
@@ -265,6 +271,11 @@ mod tests {
             assert_eq!(key(preset, None, &[("idempotency-key", "a"), ("idempotency-key", "b")], ""), None);
             assert_eq!(key(preset, None, &[("idempotency-key", "a,b")], ""), None);
         }
+        // The header that is configured counts, and no other.
+        let named = |pairs| key_of(json!({"preset": "hmac", "idHeader": "Linear-Delivery"}), None, pairs, "");
+        assert_eq!(named(&[("linear-delivery", "1"), ("idempotency-key", "a")]), named(&[("linear-delivery", "1")]));
+        assert_ne!(named(&[("linear-delivery", "1")]), named(&[("linear-delivery", "2")]));
+        assert_eq!(named(&[("idempotency-key", "a")]), None);
     }
 
     /// API Gateway joins headers that come twice with a comma. Neither value is believed, there as on a port.

@@ -5,8 +5,10 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -16,6 +18,8 @@ use crate::store::{Items, hooks::Receipt};
 const MOST_WRITTEN: usize = 10;
 /// The most counts that wait. Further ones are dropped.
 const MOST_WAITING: usize = 50;
+/// The time limit of writing receipts. The sender's answer waits for them: Lambda stops a process that has answered.
+const TIME_LIMIT: Duration = Duration::from_millis(1_500);
 
 /// The bucket.
 #[derive(Debug, Default)]
@@ -42,14 +46,20 @@ struct Count {
 
 impl Receipts {
     /// Writes the receipt of a refusal if this minute has room, or counts it. Counts of earlier minutes that are due
-    /// are written with it. A receipt that cannot be written is lost, which is logged: the refusal itself holds.
+    /// are written with it, all at once. A receipt that cannot be written, or not within 1.5 s, is lost, which is logged:
+    /// the refusal itself holds.
     pub async fn note(&self, items: &Items, receipt: Receipt) {
         let due = self.0.lock().unwrap_or_else(PoisonError::into_inner).add(receipt);
-        for receipt in due {
-            if let Err(error) = items.put_receipt(&receipt).await {
-                tracing::warn!(cause = %agent_trigger::error_chain::chain(&error), "a receipt is lost");
+        let writing = due.iter().map(async |receipt| {
+            let cause = match tokio::time::timeout(TIME_LIMIT, items.put_receipt(receipt)).await {
+                Ok(written) => written.err().map(|error| agent_trigger::error_chain::chain(&error)),
+                Err(_) => Some("it took too long".to_owned()),
+            };
+            if let Some(cause) = cause {
+                tracing::warn!(%cause, "a receipt is lost");
             }
-        }
+        });
+        join_all(writing).await;
     }
 }
 

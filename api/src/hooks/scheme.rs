@@ -1,7 +1,7 @@
 //! The schemes by which a sender proves who it is, as `webhookConfig` names them. There is no scheme that proves
 //! nothing.
 
-use axum::http::HeaderName;
+use axum::http::{HeaderName, StatusCode, header::AUTHORIZATION};
 use serde_json::{Map, Value, json};
 
 use crate::hooks::event::is_shown;
@@ -11,6 +11,15 @@ const LONGEST_OPTION: usize = 256;
 /// Headers that no option may name: they are not the sender's alone, or are read already.
 const TAKEN: [&str; 7] =
     ["host", "content-length", "content-type", "transfer-encoding", "connection", "cookie", "x-forwarded-for"];
+
+/// The option that names the header of a delivery's id, and that of the status of an accepted delivery. Each preset whose
+/// senders sign no id has them.
+const ID_HEADER: (&str, &str) = (
+    "idHeader",
+    "The header with the id of a delivery, which stays the same when it is sent again. Default: Idempotency-Key.",
+);
+const ACCEPTED_STATUS: (&str, &str) =
+    ("acceptedStatus", "200 or 202, the status of an answer that accepts a delivery. Default: 202.");
 
 /// The presets, by their names in `webhookConfig.preset`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantArray)]
@@ -40,10 +49,21 @@ impl Preset {
         self.into()
     }
 
+    /// Returns what HTTP's own senders are told to log in with, or `None` for a preset of another kind.
+    /// <https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1>
+    pub fn challenge(self) -> Option<&'static str> {
+        match self {
+            Self::Bearer => Some("Bearer"),
+            Self::Basic => Some("Basic realm=\"webhook\""),
+            _ => None,
+        }
+    }
+
     /// Returns the options that the preset knows, with a sentence about each.
     pub fn options(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Standard | Self::Github | Self::Slack | Self::Stripe | Self::Bearer => &[],
+            Self::Standard | Self::Github | Self::Slack | Self::Stripe => &[],
+            Self::Bearer => &[ID_HEADER, ACCEPTED_STATUS],
             Self::Hmac => &[
                 ("header", "The header that holds the signature. Default: X-Signature."),
                 ("prefix", "The text before the signature, such as sha256=. Default: none."),
@@ -55,12 +75,16 @@ impl Preset {
                     "What is signed. It holds {body} once, and {timestamp} if there is a timestampHeader. Default: \
                      {timestamp}.{body}, or {body}.",
                 ),
+                ID_HEADER,
+                ACCEPTED_STATUS,
             ],
             Self::Token => &[
                 ("header", "The header that holds the secret. Default: X-Webhook-Token."),
                 ("prefix", "The text before the secret. Default: none."),
+                ID_HEADER,
+                ACCEPTED_STATUS,
             ],
-            Self::Basic => &[("username", "The user name. Required.")],
+            Self::Basic => &[("username", "The user name. Required."), ID_HEADER, ACCEPTED_STATUS],
         }
     }
 }
@@ -145,6 +169,17 @@ impl Scheme {
         }
     }
 
+    /// Returns the header of the secret or the signature, or `None` for the presets whose senders have names of their own
+    /// for it.
+    fn header(&self) -> Option<&HeaderName> {
+        match self {
+            Self::Standard | Self::Github | Self::Slack | Self::Stripe => None,
+            Self::Hmac(hmac) => Some(&hmac.header),
+            Self::Token { header, .. } => Some(header),
+            Self::Basic { .. } => Some(&AUTHORIZATION),
+        }
+    }
+
     /// Reads a `webhookConfig`. Without a `preset` it is [`Preset::Standard`]. Each problem is added with the name of
     /// its member, an option that the preset does not have among them. Returns `None` if `problems` are not empty then.
     pub fn read(config: &Map<String, Value>, problems: &mut Vec<(String, String)>) -> Option<Self> {
@@ -184,6 +219,47 @@ impl Scheme {
             }
         };
         options.problems.is_empty().then_some(scheme)
+    }
+}
+
+/// How a hook knows a delivery again, and answers one that it accepts. The presets whose senders sign an id have no
+/// options for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manners {
+    /// The header that names a delivery whose sender signs no id.
+    pub id_header: HeaderName,
+    /// The status of an answer that accepts a delivery. Some senders take any other than 200 for a failure, and send
+    /// again.
+    pub accepted: StatusCode,
+}
+
+impl Default for Manners {
+    fn default() -> Self {
+        Self { id_header: HeaderName::from_static("idempotency-key"), accepted: StatusCode::ACCEPTED }
+    }
+}
+
+impl Manners {
+    /// Reads the options `idHeader` and `acceptedStatus` of a `webhookConfig`. Each problem is added with the name of its
+    /// member, and the member then has its default.
+    pub fn read(config: &Map<String, Value>, scheme: Option<&Scheme>, problems: &mut Vec<(String, String)>) -> Self {
+        let mut options = Options { config, problems };
+        let mut manners = Self::default();
+        match options.header("idHeader") {
+            Some(header) if scheme.and_then(Scheme::header) == Some(&header) => {
+                options.problem("idHeader", "must not be the header of the secret or the signature".to_owned());
+            }
+            Some(header) => manners.id_header = header,
+            None => {}
+        }
+        match config.get("acceptedStatus") {
+            None | Some(Value::Null) => {}
+            // The page sends texts.
+            Some(status) if *status == 202 || *status == "202" => {}
+            Some(status) if *status == 200 || *status == "200" => manners.accepted = StatusCode::OK,
+            Some(_) => options.problem("acceptedStatus", "must be 200 or 202".to_owned()),
+        }
+        manners
     }
 }
 
@@ -319,6 +395,8 @@ mod tests {
             (json!({"preset": "hmac", "signedContent": "{timestamp}.{body}"}), vec!["signedContent"]),
             (json!({"preset": "hmac", "timestampHeader": "x-time", "signedContent": "{body}"}), vec!["signedContent"]),
             (json!({"preset": "hmac", "signedContent": "{body}{body}"}), vec!["signedContent"]),
+            (json!({"preset": "github", "idHeader": "x-id"}), vec!["idHeader"]),
+            (json!({"preset": "stripe", "acceptedStatus": 200}), vec!["acceptedStatus"]),
         ] {
             assert_eq!(read(config.clone()), Err(names.into_iter().map(str::to_owned).collect()), "{config}");
         }
@@ -333,5 +411,39 @@ mod tests {
         assert_eq!((hmac.encoding, hmac.algorithm), (Encoding::Base64, Algorithm::Sha512));
         assert_eq!(hmac.timestamp.as_ref().map(HeaderName::as_str), Some("x-time"));
         assert_eq!(hmac.around, ("v0:{timestamp}:".to_owned(), String::new()));
+    }
+
+    /// The rows: the options beside a preset, and what is read, or the member with a problem.
+    #[test]
+    fn a_delivery_is_known_and_answered_as_configured() {
+        let read = |config: &Value| {
+            let (config, mut problems) = (config.as_object().unwrap(), Vec::new());
+            let scheme = Scheme::read(config, &mut problems);
+            let Manners { id_header, accepted } = Manners::read(config, scheme.as_ref(), &mut problems);
+            match problems.first() {
+                None => Ok((id_header.to_string(), accepted.as_u16())),
+                Some((name, _)) => Err(name.clone()),
+            }
+        };
+        for (config, expected) in [
+            (json!({"preset": "hmac"}), Ok(("idempotency-key", 202))),
+            (
+                json!({"preset": "hmac", "idHeader": "Linear-Delivery", "acceptedStatus": 200}),
+                Ok(("linear-delivery", 200)),
+            ),
+            (json!({"preset": "token", "acceptedStatus": "200"}), Ok(("idempotency-key", 200))),
+            (json!({"preset": "bearer", "idHeader": null, "acceptedStatus": "202"}), Ok(("idempotency-key", 202))),
+            (json!({"preset": "basic", "username": "u", "acceptedStatus": 204}), Err("acceptedStatus")),
+            (json!({"preset": "token", "acceptedStatus": true}), Err("acceptedStatus")),
+            (json!({"preset": "token", "idHeader": "a b"}), Err("idHeader")),
+            (json!({"preset": "token", "idHeader": "X-Webhook-Token"}), Err("idHeader")),
+            (json!({"preset": "hmac", "header": "x-sig", "idHeader": "X-Sig"}), Err("idHeader")),
+            (json!({"preset": "bearer", "idHeader": "Authorization"}), Err("idHeader")),
+            (json!({"preset": "basic", "username": "u", "idHeader": "authorization"}), Err("idHeader")),
+            (json!({"preset": "github", "acceptedStatus": 200}), Err("acceptedStatus")),
+        ] {
+            let expected = expected.map(|(name, status)| (name.to_owned(), status)).map_err(str::to_owned);
+            assert_eq!(read(&config), expected, "{config}");
+        }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! A version of a secret never changes, and the item of a trigger names the versions that are live. The stack's own
 //! secret has no such item, so it is read again when a signature does not fit it: whoever replaces it in the Parameter
-//! Store needs do no more. Anybody can send a wrong signature, so that is done seldom. The secret that was replaced is
-//! still good for a while, because its sender learns of the new one later.
+//! Store needs do no more. Anybody can send a wrong signature, so that is done seldom. The version before the newest one
+//! is still good for a while after that was written, because its sender learns of the new one later.
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,7 @@ use std::{
 use agent_trigger::config::Secret;
 use tokio::sync::Mutex;
 
-use crate::clients::ssm::{SecretError, SecretStore};
+use crate::clients::ssm::{SecretError, SecretStore, Stored};
 
 /// The time for which a secret is used before it is read again. It is used no longer, even if it cannot be read then.
 const LIFE: Duration = Duration::from_secs(5 * 60);
@@ -23,11 +23,13 @@ const LIFE: Duration = Duration::from_secs(5 * 60);
 const LIFE_OF_ERROR: Duration = Duration::from_secs(5);
 /// The least time between two readings of a secret because a signature did not fit it.
 const PAUSE_OF_DOUBT: Duration = Duration::from_secs(10);
+/// The time for which the stack's own secret is good after another one was written, in seconds.
+const GRACE_SECONDS: i64 = 10 * 60;
 /// The most secrets that are kept.
 const MOST_KEPT: usize = 1_000;
 
 /// The result of a reading.
-type Read = Result<Secret, SecretError>;
+type Read = Result<Stored, SecretError>;
 /// The places by their secrets: the name and the version.
 type Places = HashMap<(String, Option<i64>), Arc<Mutex<Place>>>;
 
@@ -36,10 +38,6 @@ type Places = HashMap<(String, Option<i64>), Arc<Mutex<Place>>>;
 struct Place {
     /// The last reading that counts, and the time at which it ends.
     read: Option<(Instant, Read)>,
-    /// The secret that was read last, and the time of it. A failure since then does not change it.
-    last: Option<(Instant, Secret)>,
-    /// The secret that the last one replaced, and the time at which it ends.
-    replaced: Option<(Instant, Secret)>,
     /// The last reading because of a signature, and its error if it failed.
     doubt: Option<(Instant, Option<SecretError>)>,
 }
@@ -50,27 +48,9 @@ impl Place {
         self.read.as_ref().filter(|(until, _)| now < *until).map(|(_, read)| read.clone())
     }
 
-    /// Returns the secret that was replaced, or `None` if there is none or its life is over at `now`.
-    fn replaced(&self, now: Instant) -> Option<Secret> {
-        self.replaced.as_ref().filter(|(until, _)| now < *until).map(|(_, secret)| secret.clone())
-    }
-
-    /// Keeps what was read at `now`: a secret for five minutes, an error for five seconds. A secret that replaces
-    /// another one leaves that one good for five minutes, but for ten at most since it was read. One that was deleted
-    /// leaves nothing.
+    /// Keeps what was read at `now`: a secret for five minutes, an error for five seconds.
     fn keep(&mut self, read: Read, now: Instant) {
         let life = if read.is_ok() { LIFE } else { LIFE_OF_ERROR };
-        match &read {
-            Ok(secret) => {
-                let last = self.last.replace((now, secret.clone()));
-                if let Some((at, last)) = last.filter(|(_, last)| last.expose() != secret.expose()) {
-                    // A process that slept for a day does not know one that ended yesterday.
-                    self.replaced = Some(((now + LIFE).min(at + 2 * LIFE), last));
-                }
-            }
-            Err(SecretError::NotFound) => (self.last, self.replaced) = (None, None),
-            Err(_) => {}
-        }
         self.read = Some((now + life, read));
     }
 
@@ -79,9 +59,9 @@ impl Place {
     /// it must be read.
     fn doubted(&self, tried: &Secret, now: Instant) -> Option<Result<Option<Secret>, SecretError>> {
         if let Some(Ok(known)) = self.known(now)
-            && known.expose() != tried.expose()
+            && known.secret.expose() != tried.expose()
         {
-            return Some(Ok(Some(known)));
+            return Some(Ok(Some(known.secret)));
         }
         let (_, error) = self.doubt.as_ref().filter(|(at, _)| now < *at + PAUSE_OF_DOUBT)?;
         Some(error.clone().map_or(Ok(None), Err))
@@ -119,17 +99,26 @@ impl Secrets {
         let place = self.place(name, version);
         let mut place = place.lock().await;
         if let Some(known) = place.known(Instant::now()) {
-            return known;
+            return known.map(|stored| stored.secret);
         }
         let read = self.store.get(name, version).await;
         place.keep(read.clone(), Instant::now());
-        read
+        read.map(|stored| stored.secret)
     }
 
-    /// Returns the secret that the newest version replaced, as far as this process has seen it, for five minutes after
-    /// that. Nothing is read.
-    pub async fn replaced(&self, name: &str) -> Option<Secret> {
-        self.place(name, None).lock().await.replaced(Instant::now())
+    /// Returns the version before the newest one that is known, if the newest one was written less than ten minutes before
+    /// `now`, in seconds since 1970, and otherwise `None`.
+    ///
+    /// # Errors
+    /// Returns an error if SSM does not give it. It may be good.
+    pub async fn replaced(&self, name: &str, now: i64) -> Result<Option<Secret>, SecretError> {
+        let newest = self.place(name, None).lock().await.known(Instant::now());
+        let Some(version) = newest.and_then(|newest| version_before(&newest.ok()?, now)) else { return Ok(None) };
+        match self.get(name, Some(version)).await {
+            Ok(secret) => Ok(Some(secret)),
+            Err(SecretError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Returns the newest version of a secret, if it is another one than `tried`, which did not fit a signature, and
@@ -145,7 +134,7 @@ impl Secrets {
         }
         let read = self.store.get(name, None).await;
         place.keep_doubted(read.clone(), Instant::now());
-        read.map(|secret| Some(secret).filter(|secret| secret.expose() != tried.expose()))
+        read.map(|stored| Some(stored.secret).filter(|secret| secret.expose() != tried.expose()))
     }
 
     /// Returns the place of a version of a secret in the cache, and makes one if there is none. A cache of
@@ -160,23 +149,33 @@ impl Secrets {
     }
 }
 
+/// Returns the version that is still good beside the newest one at `now`, in seconds since 1970, or `None`.
+fn version_before(newest: &Stored, now: i64) -> Option<i64> {
+    let is_young = newest.written.is_some_and(|written| now < written + GRACE_SECONDS);
+    Some(newest.version - 1).filter(|version| *version > 0 && is_young)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn said(read: &Read) -> &str {
         match read {
-            Ok(secret) => secret.expose(),
+            Ok(stored) => stored.secret.expose(),
             Err(SecretError::NotFound) => "not found",
             Err(_) => "unavailable",
         }
+    }
+
+    fn stored(secret: &str, version: i64, written: Option<i64>) -> Stored {
+        Stored { secret: Secret::new(secret), version, written }
     }
 
     fn read(what: &str) -> Read {
         match what {
             "not found" => Err(SecretError::NotFound),
             "unavailable" => Err(SecretError::Unavailable("x".to_owned())),
-            secret => Ok(Secret::new(secret)),
+            secret => Ok(stored(secret, 1, None)),
         }
     }
 
@@ -227,36 +226,18 @@ mod tests {
         assert!(place.known(start + Duration::from_secs(300)).is_none());
     }
 
-    /// The rows: what is read, one after another, and which secret is still good beside the last one, for five minutes.
     #[test]
-    fn a_secret_that_was_replaced_is_good_for_five_minutes_more() {
-        for (reads, expected) in [
-            (&["one"][..], None),
-            (&["one", "one"], None),
-            (&["one", "two"], Some("one")),
-            (&["one", "two", "two"], Some("one")),
-            (&["one", "two", "three"], Some("two")),
-            (&["one", "unavailable", "two"], Some("one")),
-            (&["one", "not found", "two"], None),
-            (&["one", "two", "not found"], None),
+    fn the_version_before_is_good_for_ten_minutes() {
+        for (version, written, now, expected) in [
+            (2, Some(1_000), 1_000, Some(1)),
+            (7, Some(1_000), 1_599, Some(6)),
+            (7, Some(1_000), 1_600, None),
+            (1, Some(1_000), 1_000, None),
+            (2, None, 1_000, None),
+            // The clocks differ.
+            (2, Some(1_000), 990, Some(1)),
         ] {
-            for is_doubted in [false, true] {
-                let (mut place, start) = (Place::default(), Instant::now());
-                for what in reads {
-                    if is_doubted { place.keep_doubted(read(what), start) } else { place.keep(read(what), start) }
-                }
-                let at = |seconds| place.replaced(start + Duration::from_secs(seconds));
-                assert_eq!(at(299).as_ref().map(Secret::expose), expected, "{reads:?} {is_doubted}");
-                assert!(at(300).is_none(), "{reads:?}");
-            }
-        }
-        for (seen, lives) in [(299, 300_u64), (400, 200), (601, 0)] {
-            let (mut place, start) = (Place::default(), Instant::now());
-            let at = |seconds| start + Duration::from_secs(seconds);
-            place.keep(read("one"), start);
-            place.keep(read("two"), at(seen));
-            let is_good = [lives.saturating_sub(1), lives].map(|after| place.replaced(at(seen + after)).is_some());
-            assert_eq!(is_good, [lives > 0, false], "{seen}");
+            assert_eq!(version_before(&stored("x", version, written), now), expected, "{version} {written:?} {now}");
         }
     }
 }

@@ -20,22 +20,20 @@ use crate::{
     hooks::{
         event::Receiver,
         receipts::Receipts,
-        scheme::Scheme,
+        scheme::{Manners, Scheme},
         secrets::Secrets,
         settings::HookSettings,
         webhook::{Webhook, is_address, live_versions},
     },
     store::{
         Items,
-        hooks::{Found, Pointer, Receipt},
+        hooks::{Found, Pointer},
         triggers::is_tombstone,
     },
 };
 
 /// The id of the stack's own GitHub webhook, which belongs to no trigger. No hook of a trigger has such an id.
 pub const GITHUB_HOOK: &str = "github";
-/// The reason of a refusal that is no fault of the sender: what is needed of the webhook's settings is not understood.
-const SETTINGS: &str = "settings";
 /// The most hooks whose full minute is remembered.
 const MOST_FULL: usize = 1_000;
 
@@ -66,6 +64,21 @@ pub struct Hook {
     pub webhook: Webhook,
     /// The versions of the secret that are live. `None` is the newest one.
     versions: Vec<Option<i64>>,
+}
+
+/// The reason why an address has no hook that receives.
+#[derive(Debug)]
+pub enum NoHook {
+    /// What the sender is told.
+    Error(ApiError),
+    /// What is needed of its settings is not understood. Holds the hook's id and its trigger's.
+    Settings(String, String),
+}
+
+impl From<ApiError> for NoHook {
+    fn from(error: ApiError) -> Self {
+        Self::Error(error)
+    }
 }
 
 impl Hook {
@@ -103,17 +116,17 @@ impl Hooks {
     ///
     /// # Errors
     /// Returns [`ApiError::NotFound`] if there is none, [`ApiError::Gone`] if its trigger was deleted or gave up the
-    /// alias, and [`ApiError::Unavailable`] if what is needed of its settings is not understood, once a receipt says
-    /// so, or if the table does not answer.
-    pub async fn hook(&self, address: &str, now: Timestamp) -> Result<Hook, ApiError> {
+    /// alias, [`ApiError::Unavailable`] if the table does not answer, and [`NoHook::Settings`] if what is needed of its
+    /// settings is not understood.
+    pub async fn hook(&self, address: &str, now: Timestamp) -> Result<Hook, NoHook> {
         if !is_address(address) {
-            return Err(ApiError::NotFound);
+            return Err(ApiError::NotFound.into());
         }
         let found = self.items.hook(address).await.map_err(fault)?.ok_or(ApiError::NotFound)?;
         let Found { pointer, is_retired } = found;
         let item = self.items.trigger_of_hook(&pointer).await.map_err(fault)?.ok_or(ApiError::NotFound)?;
         if is_tombstone(&item) {
-            return Err(ApiError::Gone);
+            return Err(ApiError::Gone.into());
         }
         let config = item.get("webhookConfig").and_then(Value::as_object).ok_or(ApiError::NotFound)?;
         let text = |name: &str| config.get(name).and_then(Value::as_str);
@@ -129,8 +142,7 @@ impl Hooks {
                     ?members,
                     "the trigger's webhookConfig is not understood"
                 );
-                self.receipts.note(&self.items, Receipt::refused(id, SETTINGS, now)).await;
-                return Err(ApiError::Unavailable("the webhook cannot be used as it is set; send again".to_owned()));
+                return Err(NoHook::Settings(id.to_owned(), pointer.trigger_id));
             }
         };
         let versions = live_versions(config, now).into_iter().map(Some).collect();
@@ -140,49 +152,66 @@ impl Hooks {
     /// Returns the stack's own GitHub webhook, with its newest secret, no list of addresses and no rate. Nothing is
     /// read.
     pub fn github_hook(&self) -> Hook {
-        let webhook = Webhook { scheme: Scheme::Github, allowed: Vec::new(), rate_per_minute: None };
+        let webhook =
+            Webhook { scheme: Scheme::Github, manners: Manners::default(), allowed: Vec::new(), rate_per_minute: None };
         Hook { id: GITHUB_HOOK.to_owned(), pointer: None, webhook, versions: vec![None] }
     }
 
-    /// Returns the live secrets of a hook, the present one first. One of the stack's own that was replaced while this
-    /// process knew it follows it for five minutes.
+    /// Returns the present secret of a hook.
     ///
     /// # Errors
-    /// Returns an error if the present one cannot be read. One that is missing is a fault of this side, and it may be
-    /// on its way: the sender must try again. The stack's own webhook does not exist without a secret.
-    pub async fn secrets(&self, hook: &Hook) -> Result<Vec<Secret>, ApiError> {
-        let mut secrets = Vec::new();
-        for (at, version) in hook.versions.iter().enumerate() {
-            match self.secrets.get(&hook.id, *version).await {
-                Ok(secret) => secrets.push(secret),
-                Err(SecretError::NotFound) if hook.pointer.is_none() => return Err(ApiError::NotFound),
-                Err(error) if at == 0 => {
-                    tracing::error!(triggerId = hook.trigger_id(), cause = %error, "the webhook's secret cannot be read");
-                    return Err(ApiError::Unavailable("the secret cannot be read; send again".to_owned()));
-                }
-                // The secret before it is needed only by senders that are not changed yet.
+    /// Returns an error if it cannot be read. One that is missing is a fault of this side, and it may be on its way:
+    /// the sender must try again. The stack's own webhook does not exist without a secret.
+    pub async fn present_secret(&self, hook: &Hook) -> Result<Secret, ApiError> {
+        let Some(version) = hook.versions.first() else {
+            return Err(ApiError::Unavailable("the webhook has no secret yet; send again".to_owned()));
+        };
+        self.secrets.get(&hook.id, *version).await.map_err(|error| match error {
+            SecretError::NotFound if hook.pointer.is_none() => ApiError::NotFound,
+            error => {
+                tracing::error!(triggerId = hook.trigger_id(), cause = %error, "the webhook's secret cannot be read");
+                ApiError::Unavailable("the secret cannot be read; send again".to_owned())
+            }
+        })
+    }
+
+    /// Returns the secrets before the present one that are live at `now`, in seconds since 1970, as far as they can be
+    /// read, and the error if one of them cannot. They are read for a signature that the present one does not fit:
+    /// whoever has that one does not wait for them. One that was deleted is live no longer. Of the stack's own webhook it
+    /// is the version before, for ten minutes.
+    pub async fn earlier_secrets(&self, hook: &Hook, now: i64) -> (Vec<Secret>, Option<ApiError>) {
+        let mut read = Vec::new();
+        if hook.pointer.is_none() {
+            read.push(self.secrets.replaced(&hook.id, now).await);
+        }
+        for version in hook.versions.iter().skip(1) {
+            read.push(self.secrets.get(&hook.id, *version).await.map(Some));
+        }
+        let (mut secrets, mut fault) = (Vec::new(), None);
+        for read in read {
+            match read {
+                Ok(secret) => secrets.extend(secret),
                 Err(error) => {
-                    tracing::warn!(triggerId = hook.trigger_id(), cause = %error, "the webhook's last secret cannot be read");
+                    tracing::warn!(triggerId = hook.trigger_id(), cause = %error, "a secret in its grace time cannot be read");
+                    if error != SecretError::NotFound {
+                        fault = Some(ApiError::Unavailable("the secret cannot be read; send again".to_owned()));
+                    }
                 }
             }
         }
-        if hook.pointer.is_none() {
-            secrets.extend(self.secrets.replaced(&hook.id).await);
-        }
-        if secrets.is_empty() {
-            return Err(ApiError::Unavailable("the webhook has no secret yet; send again".to_owned()));
-        }
-        Ok(secrets)
+        (secrets, fault)
     }
 
-    /// Returns the secret that the stack's own webhook has by now, if it is another one than the first of `tried`, which
-    /// did not fit a signature. A trigger's item names its secret's versions, which never change, so its hook has no other: `None`.
+    /// Returns the secret that the stack's own webhook has by now, if it is another one than `tried`, which did not fit a
+    /// signature. A trigger's item names its secret's versions, which never change, so its hook has no other: `None`.
     ///
     /// # Errors
     /// Returns an error if the secret cannot be read, because then nobody knows whether the signature is right, or if
     /// it was deleted.
-    pub async fn other_secret(&self, hook: &Hook, tried: &[Secret]) -> Result<Option<Secret>, ApiError> {
-        let Some(tried) = tried.first().filter(|_| hook.pointer.is_none()) else { return Ok(None) };
+    pub async fn other_secret(&self, hook: &Hook, tried: &Secret) -> Result<Option<Secret>, ApiError> {
+        if hook.pointer.is_some() {
+            return Ok(None);
+        }
         self.secrets.other_than(&hook.id, tried).await.map_err(|error| match error {
             SecretError::NotFound => ApiError::NotFound,
             error => {

@@ -14,7 +14,7 @@ use crate::{
     hooks::{
         body::is_json,
         event::content_type,
-        receive::{Delivery, deliver},
+        receive::{Delivery, deliver, found},
         signature::sign,
         state::Hooks,
     },
@@ -37,7 +37,6 @@ pub struct FromManage;
 /// Returns the errors of any delivery.
 pub async fn receive(hooks: &Hooks, hook_id: &str, request: &Map<String, Value>) -> Result<Response, ApiError> {
     let at = times::now();
-    let hook = hooks.hook(hook_id, at).await?;
     let id = request.get("id").and_then(Value::as_str).unwrap_or_default();
     let mut headers = given(request.get("headers"));
     headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
@@ -47,19 +46,20 @@ pub async fn receive(hooks: &Hooks, hook_id: &str, request: &Map<String, Value>)
         Value::String(text) if !is_json(content_type(&headers)) => shown(text).into_owned(),
         body => to_json(body),
     };
-    if let Ok(id) = HeaderValue::from_str(id) {
-        // Lambda may invoke this function twice with one test.
-        headers.insert(HeaderName::from_static("idempotency-key"), id);
-    }
-    // Without a secret it is refused for that reason, as a sender's delivery is.
-    if let Some(secret) = hooks.secrets(&hook).await.unwrap_or_default().first() {
-        for (name, value) in sign(&hook.webhook.scheme, secret, id, at.as_second(), body.as_bytes()) {
-            headers.insert(name, value);
-        }
-    }
     // The headers may hold another id, as a sender's do.
     let test_id = Some(id.to_owned());
-    let delivery = Delivery { headers, source_ip: None, at, bytes: Some(body.len()), test_id };
+    let mut delivery = Delivery { headers, source_ip: None, at, bytes: Some(body.len()), test_id };
+    let hook = found(hooks, hook_id, &delivery).await?;
+    if let Ok(id) = HeaderValue::from_str(id) {
+        // Lambda may invoke this function twice with one test.
+        delivery.headers.insert(hook.webhook.manners.id_header.clone(), id);
+    }
+    // Without a secret it is refused for that reason, as a sender's delivery is.
+    if let Ok(secret) = hooks.present_secret(&hook).await {
+        for (name, value) in sign(&hook.webhook.scheme, &secret, id, at.as_second(), body.as_bytes()) {
+            delivery.headers.insert(name, value);
+        }
+    }
     deliver(hooks, &hook, &delivery, Bytes::from(body)).await
 }
 

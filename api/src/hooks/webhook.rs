@@ -5,11 +5,14 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::hooks::{
-    scheme::{Preset, Scheme},
-    state::GITHUB_HOOK,
+use crate::{
+    hooks::{
+        scheme::{Manners, Preset, Scheme},
+        state::GITHUB_HOOK,
+    },
+    times::rfc3339,
 };
 
 /// The most entries of a list of addresses.
@@ -17,8 +20,10 @@ const MOST_ADDRESSES: usize = 100;
 /// The highest rate that can be set, in deliveries a minute.
 const HIGHEST_RATE: u64 = 60_000;
 /// The members of `webhookConfig` that only the API writes. Clients send them back.
-pub const OWN_MEMBERS: [&str; 5] =
-    ["hookId", "secretVersion", "previousSecretVersion", "previousSecretUntil", "secretSetAt"];
+pub const OWN_MEMBERS: [&str; 6] =
+    ["hookId", "secretVersion", "previousSecretVersion", "previousSecretUntil", "earlierSecrets", "secretSetAt"];
+/// The most secrets before the present one that are live.
+const MOST_EARLIER: usize = 4;
 /// The members of `webhookConfig` that every preset has.
 const COMMON_MEMBERS: [&str; 4] = ["preset", "allowedIps", "ratePerMinute", "alias"];
 /// The lengths that an alias may have.
@@ -34,6 +39,8 @@ const RESERVED_ALIASES: [&str; 6] = [GITHUB_HOOK, "test", "ping", "hooks", "webh
 pub struct Webhook {
     /// The scheme.
     pub scheme: Scheme,
+    /// How it knows a delivery again, and answers one.
+    pub manners: Manners,
     /// The addresses that may send. None means all.
     pub allowed: Vec<IpNet>,
     /// The most deliveries a minute.
@@ -49,6 +56,11 @@ impl Webhook {
     pub fn read(config: &Map<String, Value>) -> Result<Self, Vec<(String, String)>> {
         let mut problems = Vec::new();
         let webhook = Self::needed(config, &mut problems);
+        // Whoever takes the last address out of a list wants no open door.
+        if config.get("allowedIps").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+            let problem = "must hold an address; leave it out, or send null, to let all addresses send".to_owned();
+            problems.push(("allowedIps".to_owned(), problem));
+        }
         let problem = match config.get("alias") {
             None | Some(Value::Null) => None,
             Some(Value::String(alias)) => problem_of_alias(alias),
@@ -72,10 +84,11 @@ impl Webhook {
         webhook.filter(|_| problems.is_empty()).ok_or(problems)
     }
 
-    /// Reads the scheme, `allowedIps` and `ratePerMinute`, and adds each problem with the name of its member. Returns
+    /// Reads the scheme with its options, `allowedIps` and `ratePerMinute`, and adds each problem with the name of its member. Returns
     /// `None` if there is no scheme.
     fn needed(config: &Map<String, Value>, problems: &mut Vec<(String, String)>) -> Option<Self> {
         let scheme = Scheme::read(config, problems);
+        let manners = Manners::read(config, scheme.as_ref(), problems);
         let allowed = allowed(config.get("allowedIps"), problems);
         let rate_per_minute = match config.get("ratePerMinute") {
             None | Some(Value::Null) => None,
@@ -88,7 +101,7 @@ impl Webhook {
                 rate
             }
         };
-        Some(Self { scheme: scheme?, allowed, rate_per_minute })
+        Some(Self { scheme: scheme?, manners, allowed, rate_per_minute })
     }
 
     /// Returns true if this address may send. An IPv4 address that is written as an IPv6 one counts as itself.
@@ -131,13 +144,50 @@ fn problem_of_alias(alias: &str) -> Option<String> {
     is_id.then(|| "must not look like the id of a webhook".to_owned())
 }
 
-/// Returns the versions of the secret that are live at `now`: the present one, and the one before it in its grace time.
+/// Returns the versions of the secret that are live at `now`: the present one, and those before it in their grace time,
+/// the newest first.
 pub fn live_versions(config: &Map<String, Value>, now: Timestamp) -> Vec<i64> {
-    let version = |name: &str| config.get(name).and_then(Value::as_i64).filter(|version| *version > 0);
-    let until = config.get("previousSecretUntil").and_then(Value::as_str).and_then(|text| text.parse().ok());
-    let in_grace = until.is_some_and(|until: Timestamp| now < until);
-    let previous = version("previousSecretVersion").filter(|_| in_grace);
-    version("secretVersion").into_iter().chain(previous).collect()
+    let earlier = in_grace(config, now).into_iter().map(|(version, _)| version);
+    version_in(config, "secretVersion").into_iter().chain(earlier).collect()
+}
+
+/// Writes into a `webhookConfig` that `version` is the present secret since `now`. The one before it stays live for
+/// `grace_seconds`. Those that are live beside that one stay so until their own time, for nobody knows which of them a
+/// sender has by now, but no longer than `grace_seconds` either: so 0 ends all of them.
+pub fn replace_secret(config: &mut Map<String, Value>, version: i64, now: Timestamp, grace_seconds: i64) {
+    let last = Timestamp::from_second(now.as_second().saturating_add(grace_seconds)).unwrap_or(now);
+    if let Some(before) = version_in(config, "secretVersion") {
+        let mut earlier = in_grace(config, now);
+        earlier.retain(|(earlier, _)| ![version, before].contains(earlier) && now < last);
+        earlier.truncate(MOST_EARLIER - 1);
+        let shown = |(version, until): (i64, Timestamp)| json!({"version": version, "until": rfc3339(until.min(last))});
+        let earlier: Vec<Value> = earlier.into_iter().map(shown).collect();
+        config.insert("previousSecretVersion".to_owned(), json!(before));
+        config.insert("previousSecretUntil".to_owned(), json!(rfc3339(last)));
+        config.remove("earlierSecrets");
+        if !earlier.is_empty() {
+            config.insert("earlierSecrets".to_owned(), json!(earlier));
+        }
+    }
+    config.insert("secretVersion".to_owned(), json!(version));
+    config.insert("secretSetAt".to_owned(), json!(rfc3339(now)));
+}
+
+/// Returns the versions of the secret before the present one that are live at `now`, each with the time at which it
+/// ends, the newest first. An entry that is not understood is left out.
+fn in_grace(config: &Map<String, Value>, now: Timestamp) -> Vec<(i64, Timestamp)> {
+    let of = |config: &Map<String, Value>, version: &str, until: &str| {
+        let until: Timestamp = config.get(until)?.as_str()?.parse().ok()?;
+        Some((version_in(config, version)?, until)).filter(|(_, until)| now < *until)
+    };
+    let listed = config.get("earlierSecrets").and_then(Value::as_array).into_iter().flatten();
+    let listed = listed.filter_map(|entry| of(entry.as_object()?, "version", "until")).take(MOST_EARLIER);
+    of(config, "previousSecretVersion", "previousSecretUntil").into_iter().chain(listed).collect()
+}
+
+/// Returns the version of a secret in a member, or `None` if there is none.
+fn version_in(config: &Map<String, Value>, name: &str) -> Option<i64> {
+    config.get(name).and_then(Value::as_i64).filter(|version| *version > 0)
 }
 
 /// Returns a network of IPv4 addresses that are written as IPv6 ones (`::ffff:0:0/96`) as the IPv4 network that it is.
@@ -191,8 +241,6 @@ fn allowed(value: Option<&Value>, problems: &mut Vec<(String, String)>) -> Vec<I
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn read(config: Value) -> Result<Webhook, Vec<String>> {
@@ -263,6 +311,8 @@ mod tests {
             (json!({"preset": "github", "header": "x-signature"}), false, false),
             (json!({"allowedIps": ["192.0.2.0/33"]}), false, false),
             (json!({"ratePerMinute": "5"}), false, false),
+            (json!({"allowedIps": []}), false, true),
+            (json!({"allowedIps": null}), true, true),
         ] {
             let object = config.as_object().unwrap();
             let found = (Webhook::read(object).is_ok(), Webhook::of_stored(object).is_ok());
@@ -316,5 +366,34 @@ mod tests {
         assert_eq!(at("2026-01-01T00:00:09Z"), [3, 1]);
         assert_eq!(at("2026-01-01T00:00:10Z"), [3]);
         assert!(live_versions(json!({"secretVersion": 0}).as_object().unwrap(), Timestamp::now()).is_empty());
+    }
+
+    /// The rows: the grace times of the replacements, one every ten seconds from a time on, and the versions that are live
+    /// at the last of them, and after an hour.
+    #[test]
+    fn a_secret_in_its_grace_time_outlives_further_replacements() {
+        let (day, start) = (86_400, Timestamp::from_second(1_767_225_600).unwrap());
+        let after = |seconds: i64| start + jiff::SignedDuration::from_secs(seconds);
+        for (graces, live, later) in [
+            (&[0][..], &[1][..], &[1][..]),
+            (&[0, day], &[2, 1], &[2, 1]),
+            (&[0, day, day], &[3, 2, 1], &[3, 2, 1]),
+            (&[0, day, 60], &[3, 2, 1], &[3]),
+            (&[0, 60, day], &[3, 2, 1], &[3, 2]),
+            (&[0, day, 0], &[3], &[3]),
+            (&[0, 5, day], &[3, 2], &[3, 2]),
+            (&[0, day, day, day, day, day, day], &[7, 6, 5, 4, 3], &[7, 6, 5, 4, 3]),
+            (&[0, day, day, 0, day], &[5, 4], &[5, 4]),
+        ] {
+            let (mut config, mut at) = (Map::new(), start);
+            for (n, grace) in graces.iter().enumerate() {
+                let n = i64::try_from(n).unwrap();
+                at = after(n * 10);
+                replace_secret(&mut config, n + 1, at, *grace);
+            }
+            assert_eq!(live_versions(&config, at), live, "{graces:?} {config:?}");
+            assert_eq!(live_versions(&config, after(3_600)), later, "{graces:?} {config:?}");
+            assert!(Webhook::read(&config).is_ok(), "{config:?}");
+        }
     }
 }

@@ -89,25 +89,6 @@ pub struct Receipt {
     pub count: Option<u64>,
 }
 
-impl Receipt {
-    /// Returns the receipt of a delivery that is refused before anything is known of it but its time.
-    pub fn refused(hook_id: &str, reason: &'static str, at: Timestamp) -> Self {
-        Self {
-            hook_id: hook_id.to_owned(),
-            id: Uuid::now_v7(),
-            at,
-            outcome: "refused",
-            reason: Some(reason),
-            sender_id: None,
-            source_ip: None,
-            bytes: None,
-            execution_id: None,
-            is_test: false,
-            count: None,
-        }
-    }
-}
-
 /// Returns the key of an item of a hook: `HOOK#hook` and `sk`.
 fn hook_key(hook_id: &str, sk: String) -> Key {
     (format!("HOOK#{hook_id}"), sk)

@@ -12,6 +12,7 @@ use crate::{
     hooks::{
         scheme::{Preset, Scheme},
         signature::to_hex,
+        webhook::replace_secret,
     },
     reply::Reply,
     store::{
@@ -85,7 +86,7 @@ pub async fn completed(
 }
 
 /// Stores a secret as the present one, and returns the item as it is then. The secret before it stays live for
-/// `grace_seconds`.
+/// `grace_seconds`, and those that are still live no longer.
 ///
 /// # Errors
 /// Returns an error if a service does not answer. The secret before it is then still the present one.
@@ -106,17 +107,8 @@ pub async fn store(
     }
     let mut item = item;
     for _ in 0..MAX_ROUNDS {
-        let now = times::now();
         let mut config = item.get("webhookConfig").and_then(Value::as_object).cloned().unwrap_or_default();
-        config.insert("secretVersion".to_owned(), json!(version));
-        config.insert("secretSetAt".to_owned(), json!(times::rfc3339(now)));
-        let before = secret_version(&item);
-        if before > 0 {
-            let until = now.as_second().saturating_add(grace_seconds);
-            let until = jiff::Timestamp::from_second(until).unwrap_or(now);
-            config.insert("previousSecretVersion".to_owned(), json!(before));
-            config.insert("previousSecretUntil".to_owned(), json!(times::rfc3339(until)));
-        }
+        replace_secret(&mut config, version, times::now(), grace_seconds);
         // An update that was begun before writes the settings as a whole. Under another version it is refused.
         let changes = Changes::default().set("webhookConfig", &Value::Object(config));
         let changes = changes.set("version", &json!(version_of(&item) + 1));

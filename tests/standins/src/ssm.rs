@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -22,6 +23,8 @@ use crate::sigv4::{Signed, Verifier};
 struct Book {
     /// The versions of each parameter, the first one first.
     parameters: HashMap<String, Vec<String>>,
+    /// The seconds since a parameter was written, if it was not just now.
+    ages: HashMap<String, u64>,
     verifier: Option<Verifier>,
     failures: Vec<(u16, String)>,
     asked: Vec<String>,
@@ -79,6 +82,11 @@ impl Ssm {
     pub fn put_versions(&self, name: &str, values: &[&str]) {
         let versions = values.iter().map(|value| (*value).to_owned()).collect();
         self.book.lock().parameters.insert(name.to_owned(), versions);
+    }
+
+    /// Sets how many seconds ago a parameter was written. Without it, it was just now.
+    pub fn set_age(&self, name: &str, seconds: u64) {
+        self.book.lock().ages.insert(name.to_owned(), seconds);
     }
 
     /// Returns the versions of a parameter, the first one first. None if there is no such parameter.
@@ -185,7 +193,10 @@ impl Book {
         let version: usize = selector.unwrap_or(versions.len());
         match version.checked_sub(1).and_then(|at| versions.get(at)) {
             Some(value) if request["WithDecryption"] == true => {
-                let parameter = json!({"Name": name, "Type": "SecureString", "Value": value, "Version": version});
+                let age = self.ages.get(name).copied().unwrap_or_default();
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+                let parameter = json!({"Name": name, "Type": "SecureString", "Value": value, "Version": version,
+                    "LastModifiedDate": now.saturating_sub(age)});
                 (StatusCode::OK, json!({"Parameter": parameter}).to_string())
             }
             Some(_) => refused(400, "ValidationException", "it must be decrypted"),

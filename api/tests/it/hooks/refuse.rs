@@ -1,5 +1,7 @@
 //! Deliveries that are refused: in which order, with which status, and with which receipt.
 
+use std::time::Duration;
+
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use standins::{Fault, Rule};
@@ -213,6 +215,43 @@ async fn own_faults_are_503_and_the_next_try_runs_once() {
     }
 }
 
+/// The table hangs once the run function has the delivery. Sent again, one without a key would be another event.
+#[tokio::test]
+async fn what_the_run_function_has_is_accepted_though_nobody_can_note_it() {
+    let world = World::start().await;
+    let config = json!({"preset": "hmac"});
+    world.put_hook(config.clone(), json!({}));
+    let hooks = world.hooks().await;
+    let slow = world.stack.lambda.inject(Rule::new("Invoke", Fault::Delay(Duration::from_secs(4))));
+    let noting = world.stack.dynamodb.inject(Rule::new("UpdateItem", Fault::Hang));
+    let (status, answer) = hooks.send(&format!("/hooks/{HOOK}"), &signed_by(&config, "{}", ""), "{}").await;
+    assert_eq!((status, noting.hits()), (StatusCode::ACCEPTED, 1), "{answer}");
+    slow.remove();
+    noting.remove();
+    world.stack.pool(1, &[]);
+    world.stack.lambda.idle().await;
+    assert_eq!(world.stack.dynamodb.executions(TRIGGER)[0]["executionId"], answer["executionId"]);
+    assert_eq!((world.stack.agent.call_count(), world.receipts().len()), (1, 1));
+}
+
+/// A refusal stays one, and a handshake is answered in time, while receipts cannot be written.
+#[tokio::test]
+async fn an_answer_waits_for_its_receipt_for_a_while_only() {
+    let world = World::start().await;
+    let config = json!({"preset": "slack"});
+    world.put_hook(config.clone(), json!({}));
+    let hooks = world.hooks().await;
+    let asks = r#"{"type": "url_verification", "challenge": "c"}"#;
+    let handshake = signed_by(&config, asks, "application/json");
+    for (headers, status) in [(vec![], 401), (handshake, 200)] {
+        let writing = world.stack.dynamodb.inject(Rule::new("PutItem", Fault::Hang));
+        let answered = hooks.send(&format!("/hooks/{HOOK}"), &headers, asks).await;
+        // The client of the table would try again after two seconds.
+        assert_eq!((answered.0.as_u16(), writing.hits()), (status, 1), "{}", answered.1);
+        writing.remove();
+    }
+}
+
 /// What a later release or a hand has written into the item stops nothing that is not needed. What is needed and not
 /// understood is told to the owner.
 #[tokio::test]
@@ -235,6 +274,8 @@ async fn settings_of_another_release_are_no_reason_to_refuse() {
     }
     world.put_hook(json!({"preset": "ofALaterRelease"}), json!({}));
     assert_eq!(refused(&world, &hooks, &signed("msg_9", now(), "{}"), "{}").await, (503, json!("settings")));
+    let receipt = world.receipts().pop().unwrap();
+    assert_eq!((&receipt["senderId"], &receipt["sourceIp"]), (&json!("msg_9"), &json!("127.0.0.1")), "{receipt:#}");
 }
 
 /// Both secrets are live while one is replaced, and a version is read once.

@@ -43,14 +43,19 @@ async fn the_stacks_secret_is_replaced_without_a_redeployment() {
     world.stack.ssm.put(&name(), SECRET);
     let hooks = world.hooks().await;
     assert_eq!(send(&hooks, SECRET).await.0, StatusCode::ACCEPTED);
-    world.stack.ssm.put(&name(), OTHER);
+    world.stack.ssm.put_versions(&name(), &[SECRET, OTHER]);
     // The one that is known works on until the new one is seen.
     assert_eq!(send(&hooks, SECRET).await.0, StatusCode::ACCEPTED);
     assert_eq!(send(&hooks, OTHER).await.0, StatusCode::ACCEPTED);
     assert_eq!(world.stack.ssm.asked(), [name(), name()]);
-    // GitHub learns of the new one later than the Parameter Store.
-    assert_eq!(send(&hooks, SECRET).await.0, StatusCode::ACCEPTED);
-    // A process that starts now never knew the one before.
+    // GitHub learns of the new one later than the Parameter Store. A process that starts meanwhile accepts both, too.
+    for hooks in [&hooks, &world.hooks().await] {
+        for secret in [SECRET, OTHER] {
+            assert_eq!(send(hooks, secret).await.0, StatusCode::ACCEPTED);
+        }
+    }
+    // Ten minutes after it was replaced it is good no longer.
+    world.stack.ssm.set_age(&name(), 600);
     assert_eq!(send(&world.hooks().await, SECRET).await.0, StatusCode::UNAUTHORIZED);
     // Strangers cannot make it be read again and again.
     let (start, before) = (Instant::now(), world.stack.ssm.asked().len());
@@ -119,4 +124,37 @@ async fn a_hooks_own_secret_is_read_once_for_each_version() {
     failing.remove();
     at_last(async || token(OTHER).await != 503).await;
     assert_eq!((token(OTHER).await, token(SECRET).await), (202, 401));
+}
+
+/// The secret before the present one is read for a signature that the present one does not fit. While it cannot be read,
+/// such a delivery comes again, and whoever has the present one does not wait.
+#[tokio::test]
+async fn nothing_is_refused_while_a_secret_in_its_grace_time_cannot_be_read() {
+    let world = World::start().await;
+    let config = serde_json::json!({"preset": "token", "secretVersion": 2, "previousSecretVersion": 1,
+        "previousSecretUntil": "2100-01-01T00:00:00.000Z"});
+    world.put_hook(config, serde_json::json!({}));
+    let name = format!("{SECRETS}{}", crate::hooks::HOOK);
+    world.stack.ssm.put_versions(&name, &[SECRET, OTHER]);
+    let hooks = world.hooks().await;
+    let path = format!("/hooks/{}", crate::hooks::HOOK);
+    let token = async |hooks: &Hooks, secret: &str| {
+        let response = hooks.send_full(&path, &pairs(&[("x-webhook-token", secret)]), "{}").await;
+        (response.status().as_u16(), response.headers().contains_key("retry-after"))
+    };
+    let failing = world.stack.ssm.inject(Rule::new("GetParameter", Fault::Deny).containing(&format!("{name}:1")));
+    assert_eq!(token(&hooks, OTHER).await, (202, false));
+    assert_eq!(world.stack.ssm.asked(), [format!("{name}:2")]);
+    assert_eq!((token(&hooks, SECRET).await, token(&hooks, "wrong").await), ((503, true), (503, true)));
+    assert_eq!(token(&hooks, OTHER).await, (202, false));
+    let reasons: Vec<_> = world.receipts().into_iter().filter_map(|receipt| receipt.get("reason").cloned()).collect();
+    assert_eq!(reasons, ["secret", "secret"]);
+    failing.remove();
+    // An error holds for some seconds in a process.
+    let hooks = world.hooks().await;
+    assert_eq!((token(&hooks, SECRET).await.0, token(&hooks, "wrong").await.0), (202, 401));
+    // One that was deleted is live no longer.
+    world.stack.ssm.put_versions(&name, &["", OTHER]);
+    let hooks = world.hooks().await;
+    assert_eq!((token(&hooks, SECRET).await.0, token(&hooks, OTHER).await.0), (401, 202));
 }

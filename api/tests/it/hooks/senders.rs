@@ -76,6 +76,11 @@ async fn slack_gets_its_challenge_and_empty_answers() {
     let (status, answer) = hooks.send(&path, &slack(verification), verification).await;
     let challenge = "3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P";
     assert_eq!((status, &answer["challenge"]), (StatusCode::OK, &json!(challenge)));
+    // <https://docs.slack.dev/interactivity/implementing-slash-commands>
+    let check = "ssl_check=1&token=Jhj5dZrVaK7ZwHHjRyZWjbDl";
+    let form = signed_by(&json!({"preset": "slack"}), check, "application/x-www-form-urlencoded");
+    assert_eq!(hooks.send(&path, &form, check).await, (StatusCode::OK, json!("")));
+    assert!(world.receipts().iter().all(|receipt| receipt["outcome"] == "handshake"));
     // Unsigned it is refused: nobody else may learn that this is a hook of Slack's.
     assert_eq!(hooks.send(&path, &[], verification).await.0, StatusCode::UNAUTHORIZED);
     let message = r#"{"type":"event_callback","event_id":"Ev0PV52K21","event":{"type":"app_mention","text":"Hello"}}"#;
@@ -115,6 +120,50 @@ async fn every_other_preset_is_accepted_and_its_neighbours_are_not() {
             let expected = if at == other { StatusCode::ACCEPTED } else { StatusCode::UNAUTHORIZED };
             assert_eq!(status, expected, "{signer} for {config}");
         }
+        // Some senders log in only after they are told how.
+        let asked = hooks.send_full(&format!("/hooks/{HOOK}"), &[], "{}").await;
+        let challenge = asked.headers().get("www-authenticate").map(|challenge| challenge.to_str().unwrap());
+        let expected = match config["preset"].as_str().unwrap() {
+            "basic" => Some("Basic realm=\"webhook\""),
+            "bearer" => Some("Bearer"),
+            _ => None,
+        };
+        assert_eq!((asked.status(), challenge), (StatusCode::UNAUTHORIZED, expected), "{config}");
+    }
+}
+
+/// Linear sends an event again until it is answered with 200, and Shopify whenever an answer is late. Neither signs an id.
+/// <https://linear.app/developers/webhooks> <https://shopify.dev/docs/apps/build/webhooks/verify-deliveries>
+#[tokio::test]
+async fn a_sender_with_an_id_of_its_own_runs_once_and_gets_the_status_that_it_takes() {
+    for (config, name, status) in [
+        (
+            json!({"preset": "hmac", "header": "Linear-Signature", "idHeader": "Linear-Delivery", "acceptedStatus": 200}),
+            "linear-delivery",
+            StatusCode::OK,
+        ),
+        (
+            json!({"preset": "hmac", "header": "X-Shopify-Hmac-Sha256", "encoding": "base64",
+                "idHeader": "X-Shopify-Webhook-Id"}),
+            "x-shopify-webhook-id",
+            StatusCode::ACCEPTED,
+        ),
+    ] {
+        let world = World::start().await;
+        world.put_hook(config.clone(), json!({}));
+        world.stack.pool(2, &[]);
+        let hooks = world.hooks().await;
+        let path = format!("/hooks/{HOOK}");
+        for (id, is_duplicate) in [("d-1", false), ("d-1", true), ("d-1", true), ("d-2", false)] {
+            let mut headers = signed_by(&config, "{}", "application/json");
+            headers.extend(pairs(&[(name, id)]));
+            let (answered, answer) = hooks.send(&path, &headers, "{}").await;
+            assert_eq!((answered, &answer["duplicate"]), (status, &json!(is_duplicate)), "{config} {answer}");
+            assert!(answer["executionId"].is_string(), "{answer}");
+        }
+        world.stack.lambda.idle().await;
+        assert_eq!(world.stack.agent.call_count(), 2, "{config}");
+        assert_eq!(world.receipts().iter().filter(|receipt| receipt["duplicates"] == 2).count(), 1);
     }
 }
 
