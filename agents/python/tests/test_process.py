@@ -9,7 +9,7 @@ from unittest import mock
 from case import NEVER, Case
 from endpoint import answer
 
-from agent_trigger import _signals, detached
+from agent_trigger import _run, _sender, _signals, detached
 
 
 class EndOfTheProcess(Case):
@@ -124,7 +124,7 @@ class EndOfTheProcess(Case):
         endpoint = self.endpoint(*[answer(503)] * 1_000)
         body = """
             import signal, sys, time
-            from agent_trigger import _signals, detached
+            from agent_trigger import _run, _sender, _signals, detached
             _signals.LIMIT = 2.5
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
             with detached(payload, heartbeat_seconds=0.05) as run:
@@ -137,7 +137,7 @@ class EndOfTheProcess(Case):
         endpoint = self.endpoint(*[answer(503)] * 1_000)
         body = """
             import signal, sys, threading, time
-            from agent_trigger import _signals, detached, report_on_sigterm
+            from agent_trigger import _run, _sender, _signals, detached, report_on_sigterm
             _signals.LIMIT = 2.5
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
             report_on_sigterm()
@@ -220,12 +220,37 @@ class EndOfTheProcess(Case):
         self.assertEqual([report["error"] for report in endpoint.reports()], ["the process was stopped"])
 
     def test_an_interpreter_that_starts_no_thread_any_more(self):
-        endpoint = self.endpoint()
-        run = detached(endpoint.payload(), heartbeat_seconds=NEVER)
-        with mock.patch.object(_signals, "_going_on", {1: run}):
-            with mock.patch("_thread.start_new_thread", side_effect=RuntimeError("can't start new thread")):
-                _signals._report_all("the process ended")
-        self.assertEqual([report["error"] for report in endpoint.reports()], ["the process ended"])
+        for error in (RuntimeError("can't start new thread"), MemoryError()):
+            with self.subTest(error):
+                endpoint = self.endpoint()
+                run = detached(endpoint.payload(), heartbeat_seconds=NEVER)
+                with mock.patch.object(_signals, "_going_on", {1: run}):
+                    with mock.patch("_thread.start_new_thread", side_effect=error):
+                        _signals._report_all("the process ended")
+                self.assertEqual([report["error"] for report in endpoint.reports()], ["the process ended"])
+
+    def test_the_end_of_the_process_waits_for_no_turn_that_it_may_have_interrupted(self):
+        for is_over, patience in [(True, 0.0), (False, _run.LAST_TURN_LIMIT)]:
+            endpoint = self.endpoint()
+            run = detached(endpoint.payload(), heartbeat_seconds=None)
+            run._is_over = is_over
+            with mock.patch.object(run, "_turn", mock.Mock(wraps=run._turn)) as turn:
+                run._abandon("the process was stopped", time.monotonic() + 60)
+            self.assertEqual([call.args[2] for call in turn.sender.call_args_list], [patience])
+            self.assertEqual(endpoint.statuses(), ["failed"])
+
+    def test_an_end_that_was_noted_is_delivered_although_the_process_ends(self):
+        run = detached(self.endpoint().payload(), heartbeat_seconds=None)
+
+        def send(report, timeout):
+            # The process ends meanwhile, and has no time left for a report of its own.
+            run._until = time.monotonic() - 1
+            return _sender.Answer(_sender.Result.NOTED)
+
+        run._sender = mock.Mock(send=send)
+        with run:
+            run.complete("done")
+        self.assertEqual(run._end["report"]["status"], "completed")
 
     def test_an_end_that_is_interrupted_is_sent_by_another_thread(self):
         # The process may go on after Ctrl+C, as a notebook's does.
@@ -248,17 +273,19 @@ class EndOfTheProcess(Case):
         run._beats.join(60)
 
     def test_an_end_that_is_interrupted_is_left_to_the_end_of_the_process(self):
-        endpoint = self.endpoint()
-        run = detached(endpoint.payload(), heartbeat_seconds=None)
-        sender, run._sender = run._sender, mock.Mock(send=mock.Mock(side_effect=KeyboardInterrupt))
-        with mock.patch.object(_signals, "_going_on", {}):
-            with mock.patch.object(threading.Thread, "start", side_effect=RuntimeError("can't start new thread")):
-                with self.assertRaises(KeyboardInterrupt):
-                    with run:
-                        run.complete("done")
-            run._sender = sender
-            _signals._report_all("the agent's process ended")
-        self.assertEqual(endpoint.statuses(), ["completed"])
+        for error in (RuntimeError("can't start new thread"), MemoryError()):
+            with self.subTest(error):
+                endpoint = self.endpoint()
+                run = detached(endpoint.payload(), heartbeat_seconds=None)
+                sender, run._sender = run._sender, mock.Mock(send=mock.Mock(side_effect=KeyboardInterrupt))
+                with mock.patch.object(_signals, "_going_on", {}):
+                    with mock.patch.object(threading.Thread, "start", side_effect=error):
+                        with self.assertRaises(KeyboardInterrupt):
+                            with run:
+                                run.complete("done")
+                    run._sender = sender
+                    _signals._report_all("the agent's process ended")
+                self.assertEqual(endpoint.statuses(), ["completed"])
 
 
 class Forks(Case):
