@@ -9,7 +9,7 @@ from unittest import mock
 from case import NEVER, Case
 from endpoint import answer
 
-from agent_trigger import _run, _sender, _signals, detached
+from agent_trigger import _run, _sender, _signals, detached, report_on_sigterm
 
 
 class EndOfTheProcess(Case):
@@ -124,7 +124,7 @@ class EndOfTheProcess(Case):
         endpoint = self.endpoint(*[answer(503)] * 1_000)
         body = """
             import signal, sys, time
-            from agent_trigger import _run, _sender, _signals, detached
+            from agent_trigger import _run, _sender, _signals, detached, report_on_sigterm
             _signals.LIMIT = 2.5
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
             with detached(payload, heartbeat_seconds=0.05) as run:
@@ -137,7 +137,7 @@ class EndOfTheProcess(Case):
         endpoint = self.endpoint(*[answer(503)] * 1_000)
         body = """
             import signal, sys, threading, time
-            from agent_trigger import _run, _sender, _signals, detached, report_on_sigterm
+            from agent_trigger import _run, _sender, _signals, detached, report_on_sigterm, report_on_sigterm
             _signals.LIMIT = 2.5
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
             report_on_sigterm()
@@ -199,6 +199,13 @@ class EndOfTheProcess(Case):
         self.run_agent(endpoint, body, ready=1, ends_with=-signal.SIGTERM)
         self.assertIn("SIGTERM", endpoint.reports()[-1]["error"])
 
+    def test_a_handler_is_set_once(self):
+        report_on_sigterm()
+        handler = signal.getsignal(signal.SIGTERM)
+        self.assertIsInstance(handler, _signals._Handler)
+        report_on_sigterm()
+        self.assertIs(signal.getsignal(signal.SIGTERM), handler)
+
     def test_all_runs_share_the_time_that_is_left(self):
         untils, may_end = [], threading.Event()
         self.addCleanup(may_end.set)
@@ -234,9 +241,15 @@ class EndOfTheProcess(Case):
             endpoint = self.endpoint()
             run = detached(endpoint.payload(), heartbeat_seconds=None)
             run._is_over = is_over
-            with mock.patch.object(run, "_turn", mock.Mock(wraps=run._turn)) as turn:
-                run._abandon("the process was stopped", time.monotonic() + 60)
+            until = time.monotonic() + 60
+            with (
+                mock.patch.object(run, "_turn", mock.Mock(wraps=run._turn)) as turn,
+                mock.patch.object(run, "_deliver_end", mock.Mock(wraps=run._deliver_end)) as deliver,
+            ):
+                run._abandon("the process was stopped", until)
             self.assertEqual([call.args[2] for call in turn.sender.call_args_list], [patience])
+            # The last try has its time before the process ends.
+            self.assertEqual(deliver.call_args.args[0], until - _sender.LEAST_TIMEOUT)
             self.assertEqual(endpoint.statuses(), ["failed"])
 
     def test_an_end_that_was_noted_is_delivered_although_the_process_ends(self):
