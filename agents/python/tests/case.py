@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 import unittest
 from pathlib import Path
 from unittest import mock
@@ -13,7 +14,7 @@ from unittest import mock
 from endpoint import TOKEN, Endpoint
 
 import agent_trigger
-from agent_trigger import _sender
+from agent_trigger import _run, _sender
 
 #: Short enough for a test, and a heartbeat all the same.
 BEAT = 0.05
@@ -31,11 +32,22 @@ class Case(unittest.TestCase):
             patched = mock.patch.object(_sender, name, 0.01)
             patched.start()
             self.addCleanup(patched.stop)
+        # An end that nobody takes fails its test soon, and not after minutes.
+        patched = mock.patch.object(_run, "END_LIMIT", 30.0)
+        patched.start()
+        self.addCleanup(patched.stop)
 
     def endpoint(self, *answers):
         endpoint = Endpoint(*answers)
         self.addCleanup(endpoint.close)
         return endpoint
+
+    def work_until_stopped(self, run):
+        """Work in steps until the run should stop. Then its block is left."""
+        for _ in range(3_000):
+            run.check()
+            time.sleep(BEAT / 5)
+        self.fail("the run was not stopped")
 
     def run_agent(self, endpoint, body, ready=None, ends_with=None):
         """Run an agent in a process of its own, send SIGTERM after so many reports, and return its exit code."""

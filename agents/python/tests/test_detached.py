@@ -101,6 +101,7 @@ class Ends(Case):
         endpoint = self.endpoint()
         with detached(endpoint.payload(), heartbeat_seconds=NEVER) as run:
             run.fail("the model stopped", "max_tokens")
+            run.fail("what came of it")
             run.complete("all the same")
         (report,) = endpoint.reports()
         expected = ("failed", "the model stopped", "max_tokens")
@@ -298,9 +299,17 @@ class Answers(Case):
         with mock.patch.multiple(_sender, LONGEST_PAUSE=60.0):
             run._beat()
         first, second, third = pauses
-        self.assertLess(first, 1)
+        # A little earlier than promised.
+        self.assertLess(first, BEAT)
         self.assertEqual(second, 60.0)
-        self.assertLess(third, 1)
+        self.assertLess(third, BEAT)
+
+    def test_no_heartbeat_waits_beyond_the_deadline(self):
+        run, pauses = detached(self.endpoint().payload(), heartbeat_seconds=NEVER), []
+        run.callback = mock.Mock(seconds_left=lambda: 5.0)
+        run._ended = SimpleNamespace(wait=lambda seconds: pauses.append(seconds) or True)
+        run._beat()
+        self.assertEqual(pauses, [5.0])
 
     def leave(self, answers, count):
         """Leave a block whose end is answered only after so many heartbeats. Return the run and what was sent after it."""
@@ -313,7 +322,8 @@ class Answers(Case):
                 sent.append(report["status"])
             if report["status"] == "running":
                 return next(answers) if is_over else _sender.Answer(_sender.Result.NOTED)
-            is_done = sent.count("running") >= count
+            # A thousand tries are more than enough, and without an end this would go on for minutes.
+            is_done = sent.count("running") >= count or len(sent) > 1_000
             return _sender.Answer(_sender.Result.NOTED if is_done else _sender.Result.RETRY)
 
         run._sender = mock.Mock(send=send)
@@ -337,6 +347,21 @@ class Answers(Case):
                 sent = self.leave(itertools.repeat(_sender.Answer(result, cancel=True)), 3)
                 self.assertGreaterEqual(sent.count("running"), 3)
                 self.assertEqual(sent[-1], "completed")
+
+    def test_a_heartbeat_says_nothing_once_there_is_an_end(self):
+        # The process reports one before the block is left.
+        for result in (_sender.Result.ENDED, _sender.Result.UNKNOWN, _sender.Result.NOTED):
+            run = detached(self.endpoint().payload(), heartbeat_seconds=BEAT)
+            run._set_end({"status": "failed"})
+            self.assertFalse(run._hears(_sender.Answer(result, cancel=True)))
+            self.assertFalse(run.is_cancelled)
+
+    def test_a_deadline_that_passes_after_the_block_cancels_nothing(self):
+        endpoint, called = self.endpoint(), []
+        run = detached(endpoint.payload(deadline=1), heartbeat_seconds=BEAT, on_cancel=lambda: called.append(1))
+        run._is_over = True
+        run._beat()
+        self.assertFalse(run.is_cancelled or called or endpoint.reports())
 
     def test_an_end_waits_for_the_heartbeat_that_is_being_sent(self):
         run = detached(self.endpoint().payload(), heartbeat_seconds=BEAT)
@@ -444,7 +469,8 @@ class Answers(Case):
                 run.progress(f"step {steps}")
                 time.sleep(BEAT / 5)
             run.complete("never cancelled")
-        self.assertTrue(called.is_set() and run.is_cancelled)
+        # It is called in a thread of its own.
+        self.assertTrue(called.wait(60) and run.is_cancelled)
         end = endpoint.reports()[-1]
         self.assertEqual((end["status"], end["finishReason"]), ("failed", "cancelled"))
         self.assertLess(steps, 10_000)
@@ -452,8 +478,8 @@ class Answers(Case):
     def test_work_that_was_done_is_completed_although_it_should_have_stopped(self):
         endpoint = self.endpoint(CANCEL)
         with detached(endpoint.payload(), heartbeat_seconds=BEAT) as run:
-            while not run.is_cancelled:
-                time.sleep(BEAT / 5)
+            with self.assertRaises(Cancelled):
+                self.work_until_stopped(run)
             run.complete("done")
         self.assertEqual(endpoint.statuses()[-1], "completed")
 
@@ -462,18 +488,14 @@ class Answers(Case):
             with self.subTest(status):
                 endpoint = self.endpoint(answer(status))
                 with detached(endpoint.payload(), heartbeat_seconds=BEAT) as run:
-                    while True:
-                        run.check()
-                        time.sleep(BEAT / 5)
+                    self.work_until_stopped(run)
                 self.assertEqual(endpoint.statuses(), ["running", "failed"])
 
     def test_a_run_stops_at_its_deadline(self):
         endpoint = self.endpoint()
         payload = endpoint.payload(deadline=int((time.time() + 0.2) * 1000))
         with detached(payload, heartbeat_seconds=BEAT) as run:
-            while True:
-                run.check()
-                time.sleep(BEAT / 5)
+            self.work_until_stopped(run)
         self.assertIn("deadline", endpoint.reports()[-1]["error"])
 
     def test_a_failed_heartbeat_ends_nothing(self):
@@ -659,6 +681,20 @@ class Async(Case):
             asyncio.run(cancel())
         self.assertIn("CancelledError", endpoint.reports()[-1]["error"])
 
+    def test_a_cancellation_by_others_goes_on_although_the_run_should_stop(self):
+        endpoint = self.endpoint()
+
+        async def work():
+            async with detached(endpoint.payload(), heartbeat_seconds=NEVER) as run:
+                # The loop has not acted on it yet.
+                run._stop.set()
+                asyncio.current_task().cancel()
+                await asyncio.sleep(NEVER)
+
+        with self.assertRaises(asyncio.CancelledError):
+            asyncio.run(work())
+        self.assertIn("CancelledError", endpoint.reports()[-1]["error"])
+
     def test_the_loop_answers_while_the_end_is_sent(self):
         endpoint = self.endpoint(*[answer(503)] * 20)
         turns = 0
@@ -681,13 +717,13 @@ class Async(Case):
 class NoThread(Case):
     """A machine that starts no thread any more: each run ends with a report all the same."""
 
-    def without(self, *names):
+    def without(self, *names, error=None):
         """Let no thread of these names be started from now on."""
         start = threading.Thread.start
 
         def refuse(thread):
             if thread.name in names:
-                raise RuntimeError("can't start new thread")
+                raise error or RuntimeError("can't start new thread")
             start(thread)
 
         patched = mock.patch.object(threading.Thread, "start", refuse)
@@ -750,16 +786,35 @@ class NoThread(Case):
                 self.assertNotIn(id(run), _signals._going_on)
                 self.assertIsNone(run._beats)
 
-    def test_the_end_of_a_coroutine_is_sent_without_a_thread(self):
-        endpoint = self.endpoint(answer(503))
-        self.without("agent-trigger-end")
+    def test_a_coroutine_that_is_not_entered_does_not_hold_the_loop_for_long(self):
+        self.without("agent-trigger-heartbeat")
+        run, limits = detached(self.endpoint().payload(), heartbeat_seconds=BEAT), []
+
+        def conclude(limit):
+            limits.append(limit)
+            return _sender.Answer(_sender.Result.NOTED)
 
         async def work():
-            async with detached(endpoint.payload(), heartbeat_seconds=NEVER) as run:
-                run.complete("done")
+            async with run:
+                self.fail("the block was entered")
 
-        asyncio.run(work())
-        self.assertEqual(endpoint.statuses(), ["completed", "completed"])
+        with mock.patch.object(run, "_conclude", conclude), self.assertRaises(RuntimeError):
+            asyncio.run(work())
+        self.assertEqual(limits, [_signals.LIMIT])
+        _signals.remove(run)
+
+    def test_the_end_of_a_coroutine_is_sent_without_a_thread(self):
+        for error in (None, MemoryError()):
+            with self.subTest(error):
+                endpoint = self.endpoint(answer(503))
+                self.without("agent-trigger-end", error=error)
+
+                async def work():
+                    async with detached(endpoint.payload(), heartbeat_seconds=NEVER) as run:
+                        run.complete("done")
+
+                asyncio.run(work())
+                self.assertEqual(endpoint.statuses(), ["completed", "completed"])
 
     def test_the_loop_is_not_held_for_long_without_a_thread(self):
         self.without("agent-trigger-end")
@@ -780,6 +835,13 @@ class NoThread(Case):
             self.assertTrue(called.wait(60))
             run.complete("done")
         self.assertEqual(endpoint.statuses()[-1], "completed")
+
+    def test_on_cancel_is_not_called_by_the_end_of_the_process_without_a_thread(self):
+        endpoint, called = self.endpoint(), []
+        self.without("agent-trigger-on-cancel")
+        run = detached(endpoint.payload(), heartbeat_seconds=None, on_cancel=lambda: called.append(1))
+        run._abandon("the process was stopped", time.monotonic() + 60)
+        self.assertEqual((endpoint.statuses(), called), (["failed"], []))
 
 
 class Callbacks(Case):
@@ -814,6 +876,7 @@ class Callbacks(Case):
             {"url": "http://127.0.0.1.example.com/"},
             {"url": "http://127.0.0.1@example.com/"},
             {"url": "http://example.com\\@127.0.0.1/"},
+            {"url": "https://example.com\\.example.org/"},
             {"url": "https://user:password@example.com/"},
             {"url": "https://example.com:port/"},
             {"url": "https://[::1/"},

@@ -9,7 +9,7 @@ from unittest import mock
 from case import NEVER, Case
 from endpoint import answer
 
-from agent_trigger import _signals, detached
+from agent_trigger import _run, _sender, _signals, detached, report_on_sigterm
 
 
 class EndOfTheProcess(Case):
@@ -124,20 +124,22 @@ class EndOfTheProcess(Case):
         endpoint = self.endpoint(*[answer(503)] * 1_000)
         body = """
             import signal, sys, time
-            from agent_trigger import _signals, detached
+            from agent_trigger import _run, _sender, _signals, detached, report_on_sigterm
             _signals.LIMIT = 2.5
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
             with detached(payload, heartbeat_seconds=0.05) as run:
                 time.sleep(60)
         """
         self.run_agent(endpoint, body, ready=1, ends_with=7)
-        self.assertIn("SIGTERM", endpoint.reports()[-1]["error"])
+        # Heartbeats go on between two tries, and after the last one.
+        ends = [report for report in endpoint.reports() if report["status"] != "running"]
+        self.assertIn("SIGTERM", ends[-1]["error"])
 
     def test_sigterm_ends_the_tries_of_another_thread(self):
         endpoint = self.endpoint(*[answer(503)] * 1_000)
         body = """
             import signal, sys, threading, time
-            from agent_trigger import _signals, detached, report_on_sigterm
+            from agent_trigger import _run, _sender, _signals, detached, report_on_sigterm, report_on_sigterm
             _signals.LIMIT = 2.5
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
             report_on_sigterm()
@@ -199,6 +201,13 @@ class EndOfTheProcess(Case):
         self.run_agent(endpoint, body, ready=1, ends_with=-signal.SIGTERM)
         self.assertIn("SIGTERM", endpoint.reports()[-1]["error"])
 
+    def test_a_handler_is_set_once(self):
+        report_on_sigterm()
+        handler = signal.getsignal(signal.SIGTERM)
+        self.assertIsInstance(handler, _signals._Handler)
+        report_on_sigterm()
+        self.assertIs(signal.getsignal(signal.SIGTERM), handler)
+
     def test_all_runs_share_the_time_that_is_left(self):
         untils, may_end = [], threading.Event()
         self.addCleanup(may_end.set)
@@ -220,12 +229,43 @@ class EndOfTheProcess(Case):
         self.assertEqual([report["error"] for report in endpoint.reports()], ["the process was stopped"])
 
     def test_an_interpreter_that_starts_no_thread_any_more(self):
-        endpoint = self.endpoint()
-        run = detached(endpoint.payload(), heartbeat_seconds=NEVER)
-        with mock.patch.object(_signals, "_going_on", {1: run}):
-            with mock.patch("_thread.start_new_thread", side_effect=RuntimeError("can't start new thread")):
-                _signals._report_all("the process ended")
-        self.assertEqual([report["error"] for report in endpoint.reports()], ["the process ended"])
+        for error in (RuntimeError("can't start new thread"), MemoryError()):
+            with self.subTest(error):
+                endpoint = self.endpoint()
+                run = detached(endpoint.payload(), heartbeat_seconds=NEVER)
+                with mock.patch.object(_signals, "_going_on", {1: run}):
+                    with mock.patch("_thread.start_new_thread", side_effect=error):
+                        _signals._report_all("the process ended")
+                self.assertEqual([report["error"] for report in endpoint.reports()], ["the process ended"])
+
+    def test_the_end_of_the_process_waits_for_no_turn_that_it_may_have_interrupted(self):
+        for is_over, patience in [(True, 0.0), (False, _run.LAST_TURN_LIMIT)]:
+            endpoint = self.endpoint()
+            run = detached(endpoint.payload(), heartbeat_seconds=None)
+            run._is_over = is_over
+            until = time.monotonic() + 60
+            with (
+                mock.patch.object(run, "_turn", mock.Mock(wraps=run._turn)) as turn,
+                mock.patch.object(run, "_deliver_end", mock.Mock(wraps=run._deliver_end)) as deliver,
+            ):
+                run._abandon("the process was stopped", until)
+            self.assertEqual([call.args[2] for call in turn.sender.call_args_list], [patience])
+            # The last try has its time before the process ends.
+            self.assertEqual(deliver.call_args.args[0], until - _sender.LEAST_TIMEOUT)
+            self.assertEqual(endpoint.statuses(), ["failed"])
+
+    def test_an_end_that_was_noted_is_delivered_although_the_process_ends(self):
+        run = detached(self.endpoint().payload(), heartbeat_seconds=None)
+
+        def send(report, timeout):
+            # The process ends meanwhile, and has no time left for a report of its own.
+            run._until = time.monotonic() - 1
+            return _sender.Answer(_sender.Result.NOTED)
+
+        run._sender = mock.Mock(send=send)
+        with run:
+            run.complete("done")
+        self.assertEqual(run._end["report"]["status"], "completed")
 
     def test_an_end_that_is_interrupted_is_sent_by_another_thread(self):
         # The process may go on after Ctrl+C, as a notebook's does.
@@ -248,17 +288,19 @@ class EndOfTheProcess(Case):
         run._beats.join(60)
 
     def test_an_end_that_is_interrupted_is_left_to_the_end_of_the_process(self):
-        endpoint = self.endpoint()
-        run = detached(endpoint.payload(), heartbeat_seconds=None)
-        sender, run._sender = run._sender, mock.Mock(send=mock.Mock(side_effect=KeyboardInterrupt))
-        with mock.patch.object(_signals, "_going_on", {}):
-            with mock.patch.object(threading.Thread, "start", side_effect=RuntimeError("can't start new thread")):
-                with self.assertRaises(KeyboardInterrupt):
-                    with run:
-                        run.complete("done")
-            run._sender = sender
-            _signals._report_all("the agent's process ended")
-        self.assertEqual(endpoint.statuses(), ["completed"])
+        for error in (RuntimeError("can't start new thread"), MemoryError()):
+            with self.subTest(error):
+                endpoint = self.endpoint()
+                run = detached(endpoint.payload(), heartbeat_seconds=None)
+                sender, run._sender = run._sender, mock.Mock(send=mock.Mock(side_effect=KeyboardInterrupt))
+                with mock.patch.object(_signals, "_going_on", {}):
+                    with mock.patch.object(threading.Thread, "start", side_effect=error):
+                        with self.assertRaises(KeyboardInterrupt):
+                            with run:
+                                run.complete("done")
+                    run._sender = sender
+                    _signals._report_all("the agent's process ended")
+                self.assertEqual(endpoint.statuses(), ["completed"])
 
 
 class Forks(Case):
