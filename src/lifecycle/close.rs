@@ -150,8 +150,8 @@ pub(crate) async fn close<T: Table, C: Clock>(
     // Boxed: it would make the futures of claim and finish, where it is seldom needed, half as large again.
     let together = Box::pin(closing.with_trigger(trigger.clone()));
     let (written, left_out) = match store.clock.timeout_at(until, together).await {
-        Some(Ok((Together::Tried(written), left_out))) => (written, left_out),
-        Some(Ok((Together::Alone { is_stored }, left_out))) => {
+        Some(Ok(Together { written: Some(written), left_out, .. })) => (written, left_out),
+        Some(Ok(Together { written: None, is_stored, left_out })) => {
             (store.write_conditionally(end(is_stored)).await?, left_out)
         }
         Some(Err(cause)) => (store.write_conditionally(end(false)).await?, Some((1, cause))),
@@ -174,12 +174,13 @@ enum Part {
 
 /// What became of an end and its parts.
 #[derive(Debug)]
-enum Together {
-    /// No part is to be written beside the end, and it is not written yet. `is_stored` says whether the trigger's
-    /// health announces a failure.
-    Alone { is_stored: bool },
-    /// DynamoDB has taken or refused all of it.
-    Tried(Write),
+struct Together {
+    /// The result of the write, or `None` if no part is to be written beside the end, which is not written yet.
+    written: Option<Write>,
+    /// True if the trigger's health announces a failure.
+    is_stored: bool,
+    /// The number of parts that can never be written, and the cause of the first, if there are such.
+    left_out: Option<(u64, StoreError)>,
 }
 
 /// One end with the writes beside it.
@@ -194,17 +195,13 @@ struct Closing<'a, T, C, E> {
 
 impl<T: Table, C: Clock, E: Fn(bool) -> ConditionalWrite> Closing<'_, T, C, E> {
     /// Writes the end together with its parts. Failures of DynamoDB are tried again until the future is dropped: the
-    /// end may have been written by then. An end without parts is left to the caller, whose time for it is longer.
-    /// Returns the result, and the number of parts that can never be written with the cause of the first, if there are
-    /// such. A run lock that another execution has by now is left out without being counted. An end whose condition
-    /// does not hold is a `Refused`, and nothing is written then.
+    /// end may have been written by then. An end without parts is left to the caller, whose time for it is longer. A run
+    /// lock that another execution has by now is left out without being counted. An end whose condition does not hold is
+    /// a `Refused`, and nothing is written then.
     ///
     /// # Errors
     /// Returns an error if the request itself is at fault, or if the trigger changes more than [`MAX_REFUSALS`] times.
-    async fn with_trigger(
-        &self,
-        mut known: TriggerKnowledge,
-    ) -> Result<(Together, Option<(u64, StoreError)>), StoreError> {
+    async fn with_trigger(&self, mut known: TriggerKnowledge) -> Result<Together, StoreError> {
         let Self { store, execution, result, now, end } = self;
         let mut waits = backoff::endless();
         let mut refusals = 0;
@@ -241,7 +238,7 @@ impl<T: Table, C: Clock, E: Fn(bool) -> ConditionalWrite> Closing<'_, T, C, E> {
             let (parts, beside): (Vec<Part>, Vec<ConditionalWrite>) = beside.unzip();
             let is_stored = snapshot.is_some() && !is_left_out(Part::Health);
             if beside.is_empty() {
-                return Ok((Together::Alone { is_stored }, summed(unwritable)));
+                return Ok(Together { written: None, is_stored, left_out: summed(unwritable) });
             }
             match store.table.transact(std::iter::once(end(is_stored)).chain(beside).collect()).await {
                 Ok(Transacted::Done) => {
@@ -249,9 +246,13 @@ impl<T: Table, C: Clock, E: Fn(bool) -> ConditionalWrite> Closing<'_, T, C, E> {
                         let (health, failures) = (change.state.as_str(), change.failures);
                         tracing::info!(health, failures, "the trigger's health changed");
                     }
-                    return Ok((Together::Tried(Write::Done), summed(unwritable)));
+                    let left_out = summed(unwritable);
+                    return Ok(Together { written: Some(Write::Done), is_stored, left_out });
                 }
-                Ok(Transacted::Refused(0, row)) => return Ok((Together::Tried(Write::Refused(readable(row)?)), None)),
+                Ok(Transacted::Refused(0, row)) => {
+                    let written = Some(Write::Refused(readable(row)?));
+                    return Ok(Together { written, is_stored, left_out: None });
+                }
                 // Another execution has the lock by now.
                 Ok(Transacted::Refused(index, _)) if parts.get(index - 1) == Some(&Part::RunLock) => {
                     held_slot = None;
