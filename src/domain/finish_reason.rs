@@ -97,12 +97,36 @@ impl FinishReason {
             "guardrail" | "guardrailintervened" | "tripwire" => Self::Guardrail,
             "refusal" | "refused" => Self::Refusal,
             "cancelled" | "canceled" | "abort" | "aborted" | "usercancelled" | "usercanceled" => Self::Cancelled,
-            "interrupt" | "interrupted" | "suspended" | "requiresaction" | "actionrequired" | "approvalrequired"
-            | "requiresapproval" | "needsapproval" | "pendingapproval" | "waitingforapproval" | "awaitingapproval"
-            | "waitingforhuman" | "humanintheloop" => Self::Interrupt,
-            "inputrequired" | "requiresinput" | "needsinput" | "humaninput" | "waitingforinput" | "awaitinginput" => {
-                Self::InputRequired
-            }
+            "interrupt"
+            | "interrupted"
+            | "suspended"
+            | "requiresaction"
+            | "actionrequired"
+            | "approvalrequired"
+            | "requiresapproval"
+            | "needsapproval"
+            | "pendingapproval"
+            | "waitingforapproval"
+            | "awaitingapproval"
+            | "confirmationrequired"
+            | "requiresconfirmation"
+            | "needsconfirmation"
+            | "waitingforconfirmation"
+            | "awaitingconfirmation"
+            | "waitingforhuman"
+            | "humanintheloop" => Self::Interrupt,
+            "inputrequired"
+            | "requiresinput"
+            | "needsinput"
+            | "humaninput"
+            | "waitingforinput"
+            | "awaitinginput"
+            | "humaninputrequired"
+            | "userinputrequired"
+            | "waitingforuser"
+            | "awaitinguser"
+            | "waitingforuserinput"
+            | "awaitinguserinput" => Self::InputRequired,
             "authrequired" | "authenticationrequired" | "authorizationrequired" => Self::AuthRequired,
             "queued" | "inprogress" | "submitted" | "working" | "running" | "pending" => Self::Working,
             "pause" | "paused" | "pauseturn" => Self::Pause,

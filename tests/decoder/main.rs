@@ -9,6 +9,7 @@ mod full;
 mod loose;
 mod more;
 mod nested;
+mod own;
 mod properties;
 mod protocols;
 mod rules;

@@ -14,6 +14,9 @@ use crate::domain::answer::AnswerError;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson, Str};
 
+/// The beginning of a line of a JavaScript trace, as it stands in a JSON string.
+static STACK_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br"\n    at "));
+
 /// A failure that a frame reports.
 pub(crate) struct Failed {
     pub(crate) message: Option<String>,
@@ -36,6 +39,8 @@ pub(super) const SIGNS: Names = Names::of(&[
     Name::GraphError,
     Name::IsError,
     Name::Ok,
+    Name::Stack,
+    Name::State,
     Name::Status,
     Name::StatusCode,
     Name::Success,
@@ -46,7 +51,11 @@ pub(super) const SIGNS: Names = Names::of(&[
 /// The members that hold an answer, and may hold the failure in its place.
 pub(super) const HOLDERS: Names = Names::of(&[
     Name::Data,
+    Name::Text,
     Name::Content,
+    Name::Chunk,
+    Name::Token,
+    Name::Delta,
     Name::Event,
     Name::Response,
     Name::Answer,
@@ -120,8 +129,8 @@ pub(crate) fn error_beside(frame: &Frame<'_>) -> Option<AnswerError> {
 }
 
 /// Returns true if one of the members says by [`Name::says_failed`] that the run failed. An `error` beside an
-/// `original_type` does not count, and a `code` counts only beside a `message` and without an answer. The object must
-/// not be about a tool.
+/// `original_type` does not count. A `code`, and a 0 under `success` or `ok`, count only beside a `message` and without an
+/// answer. The object must not be about a tool.
 fn says_failed(members: &Members<'_>) -> bool {
     const ANSWERS: Names =
         Names::of(&[Name::Data, Name::Text, Name::Content, Name::Answer, Name::Result, Name::Output]);
@@ -130,8 +139,11 @@ fn says_failed(members: &Members<'_>) -> bool {
             name.says_failed(value)
                 && match name {
                     Name::Error => !members.has(Name::OriginalType),
-                    // A bare `code` is many things. Beside nothing but a message it is a status.
+                    // A bare `code` is many things, and a 0 may be a count. Beside nothing but a message it is a status.
                     Name::Code => members.has(Name::Message) && !members.has_any(ANSWERS),
+                    Name::Success | Name::Ok if value.raw() == b"0" => {
+                        members.has(Name::Message) && !members.has_any(ANSWERS)
+                    }
                     _ => true,
                 }
         })
@@ -140,12 +152,14 @@ fn says_failed(members: &Members<'_>) -> bool {
 impl Name {
     /// Returns true if `value`, the value of a member of this name, says that the run failed:
     ///
-    /// - `error`, `errors`, `errorMessage`, `exception` and its like, an error of the graph: it is not empty, and
-    ///   [`is_nothing_said`] does not hold.
-    /// - `errorCode`: so, too, and it is no word of success.
-    /// - `status`: a word of failure other than `fail`, or a number from 400 to 599.
-    /// - `success`, `ok`: false. `isError`, `failed`: true. Either may be a text.
-    /// - `statusCode`: at least 400. `code`: from 400 to 599. Either may be a text.
+    /// - `error`, `errors`, `exception` and its like, an error of the graph: it is not empty, and [`is_nothing_said`] does
+    ///   not hold.
+    /// - `errorMessage`, `errorCode`: so, too, and it is no word of success.
+    /// - `status`, `state`: a word of failure other than `fail`. `status`: a number from 400 to 599, too.
+    /// - `success`, `ok`: false or 0. `isError`, `failed`: true. Either may be a text.
+    /// - `statusCode`: at least 400. `code`: from 400 to 599, a word of failure, or a code of Node's, such as `ERR_X`. A
+    ///   number may be a text.
+    /// - `stack`: it has a line of a JavaScript trace.
     /// - `type`, `event`, `kind`: a word of failure.
     ///
     /// Any other name says nothing of it. [`exception_of`] finds Bedrock's exceptions.
@@ -159,18 +173,23 @@ impl Name {
                 || value.whole_str().is_some_and(|word| word.read(8).eq_ignore_ascii_case(flag))
         };
         match self {
-            Name::Error | Name::Errors | Name::ErrorMessage | Name::ExceptionText | Name::GraphError => is_said(),
-            Name::ErrorCode => is_said() && !is_word_of_success(value),
+            Name::Error | Name::Errors | Name::ExceptionText | Name::GraphError => is_said(),
+            Name::ErrorCode | Name::ErrorMessage => is_said() && !is_word_of_success(value),
             // RFC 9457's problem documents tell the status as a number. JSend's `fail` is the caller's fault, and says
             // nothing of the run.
-            Name::Status => {
+            Name::Status | Name::State => {
                 is_failure_word() && !value.whole_str().is_some_and(|word| word.is("fail"))
-                    || value.as_count().is_some_and(|code| (400..600).contains(&code))
+                    || self == Name::Status && value.as_count().is_some_and(|code| (400..600).contains(&code))
             }
-            Name::Success | Name::Ok => is_flag("false"),
+            Name::Success | Name::Ok => is_flag("false") || value.raw() == b"0",
             Name::IsError | Name::Failed => is_flag("true"),
             Name::StatusCode => count().is_some_and(|code| code >= 400),
-            Name::Code => count().is_some_and(|code| (400..600).contains(&code)),
+            Name::Code => {
+                let is_nodes = || value.whole_str().is_some_and(|code| code.raw().starts_with(b"ERR_"));
+                count().is_some_and(|code| (400..600).contains(&code)) || is_failure_word() || is_nodes()
+            }
+            // Nothing but a trace has such lines: the stack of an infrastructure has none.
+            Name::Stack => value.whole_str().is_some_and(|stack| STACK_LINE.find(stack.raw()).is_some()),
             Name::Type | Name::Event | Name::Kind => is_failure_word(),
             _ => false,
         }
@@ -179,7 +198,7 @@ impl Name {
     /// Returns how much a member of this name says of the run's end: 3 if it says that the run failed, 2 if that it
     /// stopped short, 1 if it says anything else, and 0 if it says nothing.
     pub(super) fn weight(self, value: RawJson<'_>) -> u8 {
-        let is_reason = matches!(self, Name::StopReason | Name::Status);
+        let is_reason = matches!(self, Name::StopReason | Name::Status | Name::State);
         let word = if is_reason { word_in(value).and_then(RawJson::whole_str) } else { None }.map(|word| word.read(64));
         let word = word.as_deref().unwrap_or_default();
         if self.says_failed(value) || self == Name::StopReason && is_failure_word(word) {

@@ -3,11 +3,14 @@
 
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::failure::{failure_of, is_tools};
+use crate::agent::protocol::marks::{Mark, is_word_of_end, mark_of};
 use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::names::{is_failure_word, stop_by_name};
-use crate::agent::protocol::notes::{STOP_HOLDERS, STOP_SIGNS, note_stop, note_usage, stop_by_state};
+use crate::agent::protocol::notes::{
+    STOP_HOLDERS, STOP_SIGNS, asks, note_stop, note_usage, stop_by_state, waits_within,
+};
 use crate::agent::protocol::strands;
-use crate::agent::protocol::words::{is_repr, is_word, message_of, message_of_frame, push_answer, reported};
+use crate::agent::protocol::words::{is_repr, is_word, message_of, message_of_frame, plain, push_answer, reported};
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
@@ -30,7 +33,7 @@ const ANSWERS: [Name; 11] = [
 ];
 
 /// Types of frames that are about the run, not its answer. Their text counts only if nothing else is said.
-const REMARKS: [&str; 11] = [
+const REMARKS: [&str; 14] = [
     "usage",
     "status",
     "metadata",
@@ -42,6 +45,9 @@ const REMARKS: [&str; 11] = [
     "keepalive",
     "thinking",
     "reasoning",
+    "bye",
+    "close",
+    "closed",
 ];
 
 /// Levels within a member in which an answer's text is looked for: a message, its content, the parts of that.
@@ -66,12 +72,9 @@ impl Under {
     }
 }
 
-/// Returns true if the name of a server-sent event says that it is about the run, not its answer: one of [`REMARKS`],
-/// `bye` or `close`.
+/// Returns true if the name of a server-sent event says that it is about the run, not its answer.
 fn is_remark_by_name(frame: &Frame<'_>) -> bool {
-    frame.source == Source::Sse
-        && !frame.name.is_empty()
-        && (REMARKS.iter().any(|name| frame.name == name.as_bytes()) || matches!(frame.name, b"bye" | b"close"))
+    frame.source == Source::Sse && !frame.name.is_empty() && REMARKS.iter().any(|name| frame.name == name.as_bytes())
 }
 
 /// Reads the generic dialect.
@@ -218,7 +221,7 @@ impl Generic {
     /// The text of an event that is a remark counts only if nothing else has been said.
     fn take_unquoted(&mut self, frame: &Frame<'_>, text: &[u8], transcript: &mut Transcript) {
         let is_said = !self.under.is_silent() || transcript.may_go_on();
-        if text.is_empty() || (is_said && is_remark_by_name(frame)) {
+        if text.is_empty() || (is_said && is_remark_by_name(frame)) || take_mark(frame, text, transcript) {
             return;
         }
         self.make_room(Under::Bare, text, transcript);
@@ -231,7 +234,7 @@ impl Generic {
     fn take_string(&mut self, frame: &Frame<'_>, text: &str, transcript: &mut Transcript) {
         transcript.is_understood = true;
         let is_said = !self.under.is_silent() || transcript.may_go_on();
-        if is_said && is_remark_by_name(frame) {
+        if (is_said && is_remark_by_name(frame)) || take_mark(frame, text.as_bytes(), transcript) {
             return;
         }
         if !text.is_empty() && !is_repr(text) && !transcript.is_muted {
@@ -273,7 +276,7 @@ impl Generic {
         // The one document of an answer may be named after a tool, and still hold what the agent says.
         let is_document = frame.source == Source::Document;
         if !is_document && is_tools(frame, members) {
-            if members.has(Name::StopReason) {
+            if members.has(Name::StopReason) || asks(members) {
                 self.note_stop(frame, members, transcript);
             }
             return None;
@@ -297,6 +300,9 @@ impl Generic {
         }
         let Some((name, text)) = answer_of(members) else { return };
         transcript.is_understood = true;
+        if mark_of(frame, text.as_str().as_bytes()) == Some(Mark::End) {
+            return;
+        }
         let kind = members.get(Name::Type).and_then(RawJson::whole_str);
         let is_remark = kind.is_some_and(|kind| kind.position(&REMARKS).is_some())
             || (name == Name::Message && members.has(Name::Status))
@@ -350,7 +356,7 @@ impl Generic {
         if goes_on && (transcript.may_go_on() || self.waits) {
             let text = text.trim_ascii();
             let said = transcript.pieces.as_str().as_bytes().trim_ascii();
-            let is_news = !text.is_empty() && text != said;
+            let is_news = !text.is_empty() && text != said && !(under == Under::Bare && is_word_of_end(text));
             if is_news {
                 transcript.go_on();
                 self.waits = false;
@@ -363,7 +369,7 @@ impl Generic {
         self.under = under;
     }
 
-    /// Notes how a frame says that the agent stopped, by [`note_stop`]. A failure that a stop word reports gets the
+    /// Notes how a frame says that the agent stopped, by [`note_stop`] and [`waits_within`]. A failure that a stop word reports gets the
     /// frame's words. Once the agent waits for a person, only further answer takes this back: a `finally` says
     /// `end_turn` whatever went before.
     fn note_stop(&mut self, frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
@@ -377,6 +383,10 @@ impl Generic {
         let had_failed = transcript.failure.is_some();
         let before = transcript.finish.filter(|reason| self.waits && reason.waits());
         note_stop(frame, members, transcript);
+        if let Some(reason) = waits_within(members) {
+            transcript.finish = Some(reason);
+            transcript.is_understood = true;
+        }
         if !had_failed && transcript.failure.is_some() {
             transcript.failure = Some(reported(message_of(RawJson::cut(frame.text), &[])));
         }
@@ -393,6 +403,17 @@ impl Generic {
     pub(crate) fn end(&self, transcript: &Transcript) -> Verdict {
         transcript.at_end()
     }
+}
+
+/// Takes a mark in the place of a piece, and returns true if the text is one. That of an error is a failure, which
+/// further answer takes back.
+fn take_mark(frame: &Frame<'_>, text: &[u8], transcript: &mut Transcript) -> bool {
+    let mark = mark_of(frame, text);
+    if let Some(Mark::Failure(words)) = mark {
+        transcript.is_understood = true;
+        transcript.failure = Some(reported(plain(words)));
+    }
+    mark.is_some()
 }
 
 /// Returns the kind of an event: its `type` or its `event`, a string in its quotes, or otherwise its name. The escapes

@@ -12,6 +12,7 @@ mod form;
 pub(crate) mod generic;
 mod langgraph;
 mod langserve;
+mod marks;
 mod mastra;
 mod mcp;
 pub(crate) mod members;

@@ -26,7 +26,7 @@ pub(crate) fn is_failure_word(word: &str) -> bool {
             && before.ends_with(|_: char| word[..before.len()].ends_with(|c: char| c.is_ascii_lowercase()));
         before.is_empty() || before.ends_with(['_', '-', '.', ':', '/', ' ']) || is_camel
     };
-    matches!(lower.as_str(), "errored" | "fail" | "fatal" | "crashed" | "crash") || ENDS.iter().any(ends_so)
+    matches!(lower.as_str(), "err" | "errored" | "fail" | "fatal" | "crashed" | "crash") || ENDS.iter().any(ends_so)
 }
 
 /// Returns the reason if a frame of this name, type or event means that the agent stopped to wait for a person, was
@@ -36,7 +36,7 @@ pub(crate) fn is_failure_word(word: &str) -> bool {
 pub(crate) fn stop_by_name(name: &str) -> Option<FinishReason> {
     let name = without_event(name);
     let lower = name.to_ascii_lowercase();
-    if matches!(lower.as_str(), "approval" | "approval_request" | "approval-request" | "human_input_request") {
+    if asks_for_approval(&lower) {
         return Some(FinishReason::Interrupt);
     }
     let is_believed =
@@ -47,6 +47,24 @@ pub(crate) fn stop_by_name(name: &str) -> Option<FinishReason> {
         FinishReason::from_wire(word)
             .filter(|reason| is_believed(reason) || *reason == FinishReason::Pause || is_timeout)
     })
+}
+
+/// Returns true if a name in small letters means that the agent, or a tool of it, asks a person for an approval. An
+/// answer to such a question does not ask.
+fn asks_for_approval(name: &str) -> bool {
+    let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    let asked = name.strip_prefix("tool").unwrap_or(&name);
+    const ASKS: [&str; 8] = [
+        "approval",
+        "approvalrequest",
+        "approvalrequested",
+        "approvalrequired",
+        "approvalneeded",
+        "requestapproval",
+        "humaninputrequest",
+        "confirmationrequest",
+    ];
+    ASKS.contains(&asked)
 }
 
 /// Returns a name without the `Event` at its end, with which the names of classes of events end. A name that is nothing

@@ -10,17 +10,35 @@ use crate::json::scan::{self, RawJson};
 
 /// The members that say how the agent stopped, beside `type`.
 pub(super) const STOP_SIGNS: Names = Names::of(&[
+    Name::Cancelled,
     Name::Event,
     Name::GraphInterrupt,
     Name::Interrupt,
+    Name::Interrupted,
     Name::NeedsApproval,
+    Name::Reason,
+    Name::State,
     Name::Status,
     Name::StopReason,
     Name::Tripwire,
 ]);
 
 /// The members whose object may hold a stop reason if the frame has none.
-pub(super) const STOP_HOLDERS: Names = Names::of(&[Name::Result, Name::Response]);
+pub(super) const STOP_HOLDERS: Names = Names::of(&[
+    Name::Data,
+    Name::Text,
+    Name::Content,
+    Name::Chunk,
+    Name::Token,
+    Name::Delta,
+    Name::Response,
+    Name::Answer,
+    Name::Result,
+    Name::Output,
+]);
+
+/// The members that ask for a person if they hold something.
+const ASKS: [Name; 3] = [Name::Interrupt, Name::GraphInterrupt, Name::NeedsApproval];
 
 /// Adds the usage that a frame reports: its own `usage`, else that of its metadata, else that of the message it holds.
 /// The first of them alone counts, even if it names no count. Counts among the members of the frame itself are added to
@@ -65,23 +83,20 @@ pub(super) fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &
 }
 
 /// Notes how a frame says that the agent stopped, by the first of these that it has: a tripwire, a member that asks for
-/// a person, its own stop reason, that of an object under `result` or `response` (in a document under `message`, too),
-/// and the word of its `status`, `type` or `event`. The last of several frames counts.
+/// a person, a flag, its own stop reason, that of an object under a member that holds an answer (under `message` only in
+/// a document), and the word of its `status`, `state`, `type` or `event`. The last of several frames counts.
 pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
     // Mastra's document has `tripwire` beside a `finishReason` that does not tell of it.
     if members.get(Name::Tripwire).is_some_and(RawJson::is_something) {
         transcript.finish = Some(FinishReason::Guardrail);
         return;
     }
-    const ASKS: [Name; 3] = [Name::Interrupt, Name::GraphInterrupt, Name::NeedsApproval];
-    if members.has_any(const { Names::of(&ASKS) })
-        && ASKS.into_iter().any(|name| members.get(name).is_some_and(RawJson::is_something))
-    {
-        transcript.finish = Some(FinishReason::Interrupt);
+    if let Some(reason) = stop_by_flag(members) {
+        transcript.finish = Some(reason);
         transcript.is_understood = true;
         return;
     }
-    if let Some(reason) = members.get(Name::StopReason) {
+    if let Some(reason) = members.get(Name::StopReason).or_else(|| reason_of_end(members)) {
         return transcript.stopped(word_in(reason));
     }
     // In a stream a message is one of many.
@@ -99,6 +114,52 @@ pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &m
         transcript.finish = Some(reason);
         transcript.is_understood = true;
     }
+}
+
+/// Returns the reason if a member asks for a person, or a flag says that the run was interrupted or cancelled. Returns
+/// `None` if none does.
+fn stop_by_flag(members: &Members<'_>) -> Option<FinishReason> {
+    const FLAGS: Names = Names::of(&ASKS).and(Name::Interrupted).and(Name::Cancelled);
+    if !members.has_any(FLAGS) {
+        return None;
+    }
+    let is_true = |name| members.get(name).is_some_and(RawJson::is_true);
+    let asks = ASKS.into_iter().any(|name| members.get(name).is_some_and(RawJson::is_something));
+    if asks || is_true(Name::Interrupted) {
+        return Some(FinishReason::Interrupt);
+    }
+    is_true(Name::Cancelled).then_some(FinishReason::Cancelled)
+}
+
+/// Returns true if a frame about a tool asks a person: by a member, or by its `type` or `event`.
+pub(super) fn asks(members: &Members<'_>) -> bool {
+    let by_name = |name| {
+        let word = members.get(name).and_then(RawJson::whole_str)?;
+        stop_by_name(&word.read(64)).filter(|reason| reason.waits())
+    };
+    stop_by_flag(members) == Some(FinishReason::Interrupt)
+        || by_name(Name::Type).or_else(|| by_name(Name::Event)).is_some()
+}
+
+/// Returns the `reason` of a frame whose `type` says that the run is over. That of any other frame means other things.
+fn reason_of_end<'a>(members: &Members<'a>) -> Option<RawJson<'a>> {
+    const ENDS: [&str; 8] = ["done", "end", "ended", "finish", "finished", "complete", "completed", "stop"];
+    let reason = members.get(Name::Reason)?;
+    let kind = members.get(Name::Type)?.whole_str()?.read(16);
+    ENDS.iter().any(|end| kind.eq_ignore_ascii_case(end)).then_some(reason)
+}
+
+/// Returns the reason if the object under a member that holds an answer says that the agent waits for a person: by a
+/// member that asks for one, or by its `status` or `type`. Other states in it are of what the answer is about.
+pub(super) fn waits_within(members: &Members<'_>) -> Option<FinishReason> {
+    members.objects(STOP_HOLDERS).find_map(|value| {
+        let inner = Members::of(value.raw());
+        let word = |name| inner.get(name).and_then(RawJson::whole_str).map(|word| word.read(64));
+        let by_state = |name| FinishReason::from_wire(&word(name)?);
+        let by_type = || stop_by_name(&word(Name::Type)?);
+        let found = stop_by_flag(&inner).or_else(|| by_state(Name::Status)).or_else(|| by_state(Name::State));
+        found.or_else(by_type).filter(|reason| reason.waits())
+    })
 }
 
 /// Returns the stop reason in an object that holds the message, under the first of four names. Returns `None` if it has
@@ -119,11 +180,11 @@ pub(super) fn word_in(reason: RawJson<'_>) -> Option<RawJson<'_>> {
     }
 }
 
-/// Returns the reason if the `status`, `type` or `event` of a frame says that the agent stopped, looked at in this
-/// order. Returns `None` if none says so. A status "at work" counts only in a document without an answer that says
+/// Returns the reason if the `status`, `state`, `type` or `event` of a frame says that the agent stopped, looked at in
+/// this order. Returns `None` if none says so. A status "at work" counts only in a document without an answer that says
 /// something: in a stream it is progress.
 pub(super) fn stop_by_state(frame: &Frame<'_>, members: &Members<'_>) -> Option<FinishReason> {
-    const STATES: Names = Names::of(&[Name::Status, Name::Type, Name::Event]);
+    const STATES: Names = Names::of(&[Name::Status, Name::State, Name::Type, Name::Event]);
     const ANSWERS: Names =
         Names::of(&[Name::Data, Name::Text, Name::Content, Name::Response, Name::Answer, Name::Result, Name::Output]);
     if !members.has_any(STATES) {
@@ -133,6 +194,9 @@ pub(super) fn stop_by_state(frame: &Frame<'_>, members: &Members<'_>) -> Option<
     let has_answer = || members.any(|name, value| ANSWERS.contains(name) && value.is_something());
     let is_ticket = frame.source == Source::Document && !(members.has_any(ANSWERS) && has_answer());
     let by_status =
-        || FinishReason::from_wire(&word(Name::Status)?).filter(|reason| *reason != FinishReason::Working || is_ticket);
-    by_status().or_else(|| stop_by_name(&word(Name::Type)?)).or_else(|| stop_by_name(&word(Name::Event)?))
+        |name| FinishReason::from_wire(&word(name)?).filter(|reason| *reason != FinishReason::Working || is_ticket);
+    by_status(Name::Status)
+        .or_else(|| by_status(Name::State))
+        .or_else(|| stop_by_name(&word(Name::Type)?))
+        .or_else(|| stop_by_name(&word(Name::Event)?))
 }

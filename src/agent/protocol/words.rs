@@ -125,7 +125,7 @@ pub(crate) fn error_text(error: RawJson<'_>) -> Option<String> {
 }
 
 /// Returns text that is not JSON as the words of a failure, at most 2 KiB of it, or `None` if it is empty.
-fn plain(text: &[u8]) -> Option<String> {
+pub(super) fn plain(text: &[u8]) -> Option<String> {
     let mut message = BoundedText::new(MAX_MESSAGE);
     message.push_lossy(text);
     Some(message.into_string()).filter(|message| !message.is_empty())
@@ -151,6 +151,10 @@ pub(crate) fn message_of(object: RawJson<'_>, last: &[&str]) -> Option<String> {
     let all = names.into_iter().chain(last.iter().copied());
     let spellings = [
         "error_message",
+        "errorMsg",
+        "error_msg",
+        "errMsg",
+        "errmsg",
         "error_description",
         "exception",
         "Error",

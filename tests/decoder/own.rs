@@ -1,0 +1,248 @@
+//! Answers of agents that nobody wrote for this function: each says in words of its own how the run ended.
+
+use agent_trigger::domain::answer::{AnswerError, Outcome, Verdict};
+use agent_trigger::domain::finish_reason::FinishReason;
+use agent_trigger::domain::protocol::Protocol;
+
+use crate::{JSON, NDJSON, SSE, whole};
+
+fn failed(words: &str) -> Verdict {
+    let message = Some(words.to_owned()).filter(|words| !words.is_empty());
+    Verdict::Failed(AnswerError::Reported { message })
+}
+
+fn text(outcome: &Outcome) -> &str {
+    outcome.output.as_ref().map(|output| output.text.as_str()).unwrap_or_default()
+}
+
+/// A stream of these frames after two pieces of an answer.
+fn events(behind: &str) -> String {
+    format!("data: {{\"delta\":\"Good \"}}\n\ndata: {{\"delta\":\"morning.\"}}\n\n{behind}")
+}
+
+fn lines(behind: &str) -> String {
+    format!("{{\"type\":\"token\",\"text\":\"Good \"}}\n{{\"type\":\"token\",\"text\":\"morning.\"}}\n{behind}\n")
+}
+
+#[test]
+fn a_reply_is_an_answer() {
+    let outcome = whole(JSON, r#"{"reply":"Good morning.","usage":{"prompt_tokens":5,"completion_tokens":3}}"#);
+    assert_eq!((outcome.verdict.clone(), outcome.protocol), (Verdict::Completed, Protocol::Generic));
+    assert_eq!(text(&outcome), "Good morning.");
+    assert_eq!(whole(JSON, r#"{"reply":{"error":"boom"}}"#).verdict, failed("boom"));
+    // As a `response` does, it says the whole answer again.
+    let outcome = whole(NDJSON, lines(r#"{"type":"end","reply":"Good morning, all."}"#));
+    assert_eq!((outcome.verdict.clone(), text(&outcome)), (Verdict::Completed, "Good morning, all."));
+}
+
+/// Many agents write the mark of OpenAI's streams by the function that writes their text.
+#[test]
+fn a_mark_of_the_end_is_no_answer() {
+    for mark in ["data: [DONE]", "data: [done]", "data: [END]", "data: \"[DONE]\"", "data: \"[done]\"", "data: [Done] "]
+    {
+        let outcome = whole(SSE, events(&format!("{mark}\n\n")));
+        assert_eq!((outcome.verdict.clone(), text(&outcome)), (Verdict::Completed, "Good morning."), "{mark}");
+    }
+    for member in ["delta", "text", "content", "data", "message"] {
+        let mark = format!("{{\"{member}\":\"[DONE]\"}}");
+        let outcome = whole(SSE, events(&format!("data: {mark}\n\n")));
+        assert_eq!((outcome.verdict.clone(), text(&outcome)), (Verdict::Completed, "Good morning."), "{mark}");
+        let outcome = whole(NDJSON, lines(&mark));
+        assert_eq!((outcome.verdict.clone(), text(&outcome)), (Verdict::Completed, "Good morning."), "{mark}");
+    }
+    assert_eq!(text(&whole(JSON, "\"[DONE]\"")), "[DONE]");
+    assert_eq!(text(&whole(JSON, r#"{"text":"[DONE]"}"#)), "[DONE]");
+}
+
+#[test]
+fn a_mark_of_the_end_takes_no_failure_back() {
+    for mark in ["[DONE]", "[done]", "[END]", "\"[DONE]\"", "\"[END]\"", "{\"delta\":\"[DONE]\"}", "DONE", "\"DONE\""] {
+        let body = events(&format!("data: {{\"error\":\"boom\"}}\n\ndata: {mark}\n\n"));
+        assert_eq!(whole(SSE, body).verdict, failed("boom"), "{mark}");
+    }
+    for mark in [
+        r#""[DONE]""#,
+        r#"{"text":"[DONE]"}"#,
+        r#"{"type":"close","data":"bye"}"#,
+        r#"{"type":"closed","text":"closed"}"#,
+        r#"{"type":"bye","text":"bye"}"#,
+    ] {
+        assert_eq!(whole(NDJSON, lines(&format!("{{\"error\":\"boom\"}}\n{mark}"))).verdict, failed("boom"), "{mark}");
+    }
+    // An answer of these words is one.
+    assert_eq!(whole(NDJSON, "{\"error\":\"boom\"}\n{\"text\":\"Done.\"}\n").verdict, Verdict::Completed);
+}
+
+#[test]
+fn a_mark_of_an_error_is_a_failure() {
+    for (data, words) in [
+        ("[ERROR] boom", "boom"),
+        ("[error]: boom", "boom"),
+        ("\"[ERROR] boom\"", "boom"),
+        ("[ERROR]", ""),
+        ("[ERROR]boom", "boom"),
+    ] {
+        let body = events(&format!("data: {data}\n\ndata: [DONE]\n\n"));
+        assert_eq!(whole(SSE, body).verdict, failed(words), "{data}");
+    }
+    assert_eq!(whole(NDJSON, lines("\"[ERROR] boom\"")).verdict, failed("boom"));
+    let outcome = whole(SSE, "data: [ERROR] no first bucket\n\ndata: Three files.\n\n");
+    assert_eq!((outcome.verdict.clone(), text(&outcome)), (Verdict::Completed, "Three files."));
+    for data in ["[ERRORS] 3", "[\"ERROR\"]", "no [ERROR]", "ERROR"] {
+        assert_eq!(whole(SSE, format!("data: {data}\n\n")).verdict, Verdict::Completed, "{data}");
+    }
+}
+
+#[test]
+fn other_words_for_a_failure_are_heard() {
+    for (document, words) in [
+        (r#"{"errorMsg":"boom"}"#, "boom"),
+        (r#"{"error_msg":"boom"}"#, "boom"),
+        (r#"{"errMsg":"boom","errCode":4}"#, "boom"),
+        (r#"{"errmsg":"boom","errcode":4}"#, "boom"),
+        (r#"{"hasError":true,"message":"boom"}"#, "boom"),
+        (r#"{"has_error":true,"message":"boom"}"#, "boom"),
+        (r#"{"isSuccess":false,"message":"boom"}"#, "boom"),
+        (r#"{"succeeded":false,"message":"boom"}"#, "boom"),
+        (r#"{"success":0,"message":"boom"}"#, "boom"),
+        (r#"{"ok":0,"message":"boom"}"#, "boom"),
+        (r#"{"httpStatus":500,"message":"boom"}"#, "boom"),
+        (r#"{"state":"error","message":"boom"}"#, "boom"),
+        (r#"{"state":"FAILED","reply":"boom"}"#, ""),
+        (r#"{"status":"ok","state":"failed","message":"boom"}"#, "boom"),
+        (r#"{"name":"TypeError","message":"boom","stack":"TypeError: boom\n    at f (a.js:1:2)"}"#, "boom"),
+        (r#"{"code":"ERR_BAD_REQUEST","message":"boom"}"#, "boom"),
+        (r#"{"code":"ValidationError","message":"boom"}"#, "boom"),
+        (r#"{"delta":{"error":"boom"}}"#, "boom"),
+        (r#"{"chunk":{"error":"boom"}}"#, "boom"),
+        (r#"{"text":{"error":"boom"}}"#, "boom"),
+        (r#"{"token":{"type":"error","message":"boom"}}"#, "boom"),
+    ] {
+        assert_eq!(whole(JSON, document).verdict, failed(words), "{document}");
+        assert_eq!(whole(NDJSON, lines(document)).verdict, failed(words), "{document} as a line");
+        let event = format!("data: {document}\n\ndata: [DONE]\n\n");
+        assert_eq!(whole(SSE, events(&event)).verdict, failed(words), "{document} as an event");
+    }
+    for line in [r#"{"type":"err","text":"boom"}"#, r#"{"kind":"err","message":"boom"}"#] {
+        assert_eq!(whole(NDJSON, lines(line)).verdict, failed("boom"), "{line}");
+    }
+    for document in [
+        r#"{"errcode":0,"errmsg":"ok","reply":"a"}"#,
+        r#"{"errmsg":"success","reply":"a"}"#,
+        r#"{"errorMsg":null,"reply":"a"}"#,
+        r#"{"errorMessage":"OK","reply":"a"}"#,
+        r#"{"hasError":false,"reply":"a"}"#,
+        r#"{"isSuccess":true,"reply":"a"}"#,
+        r#"{"success":0,"failure":0,"total":0}"#,
+        r#"{"ok":0,"text":"none of them"}"#,
+        r#"{"httpStatus":200,"reply":"a"}"#,
+        r#"{"state":"done","reply":"a"}"#,
+        r#"{"state":{"error":"a"},"reply":"a"}"#,
+        r#"{"state":"Florida","reply":"a"}"#,
+        r#"{"message":"deployed","stack":"production"}"#,
+        r#"{"code":"print('ValidationError')","message":"try this"}"#,
+        r#"{"code":"ERR_X","message":"is","answer":"an error of Node's"}"#,
+    ] {
+        assert_eq!(whole(JSON, document).verdict, Verdict::Completed, "{document}");
+        assert_eq!(whole(NDJSON, lines(document)).verdict, Verdict::Completed, "{document} as a line");
+    }
+}
+
+/// Unlike a `status` beside a `message`, it may say of which kind a piece is.
+#[test]
+fn a_state_beside_a_message_leaves_it_an_answer() {
+    let body = "{\"message\":\"Good \",\"state\":\"delta\"}\n{\"message\":\"morning.\",\"state\":{\"step\":2}}\n";
+    let outcome = whole(NDJSON, body);
+    assert_eq!((outcome.verdict.clone(), text(&outcome)), (Verdict::Completed, "Good morning."));
+}
+
+#[test]
+fn other_words_for_waiting_are_heard() {
+    let interrupt = Verdict::Incomplete(FinishReason::Interrupt);
+    for document in [
+        r#"{"reply":"May I?","approvalRequired":true}"#,
+        r#"{"reply":"May I?","approval_required":true}"#,
+        r#"{"reply":"May I?","awaitingApproval":true}"#,
+        r#"{"reply":"May I?","pending_approval":{"tool":"rm"}}"#,
+        r#"{"reply":"May I?","status":"awaiting_confirmation"}"#,
+        r#"{"reply":"May I?","status":"needs_confirmation"}"#,
+        r#"{"reply":"May I?","state":"awaiting_approval"}"#,
+        r#"{"reply":"May I?","interrupted":true}"#,
+    ] {
+        assert_eq!(whole(JSON, document).verdict, interrupt, "{document}");
+        assert_eq!(whole(NDJSON, lines(document)).verdict, interrupt, "{document} as a line");
+    }
+    for kind in [
+        "approval_needed",
+        "request_approval",
+        "approvalRequest",
+        "ApprovalRequestEvent",
+        "approval.requested",
+        "confirmation_required",
+        "tool_approval_request",
+        "tool-approval-required",
+        "toolApprovalRequest",
+        "tool_approval",
+    ] {
+        assert_eq!(whole(NDJSON, lines(&format!("{{\"type\":\"{kind}\",\"id\":1}}"))).verdict, interrupt, "{kind}");
+        let event = format!("event: {kind}\ndata: {{\"id\":1}}\n\ndata: [DONE]\n\n");
+        assert_eq!(whole(SSE, events(&event)).verdict, interrupt, "the event {kind}");
+    }
+    for line in [
+        r#"{"type":"approval_required","tool":"rm"}"#,
+        r#"{"type":"interrupt","toolName":"rm"}"#,
+        r#"{"tool":"rm","requires_approval":true}"#,
+        r#"{"type":"tool_call","name":"rm","needsApproval":true}"#,
+    ] {
+        assert_eq!(whole(NDJSON, lines(line)).verdict, interrupt, "{line}");
+    }
+    // Somebody approved, and the agent went on and said that it ended.
+    let asked = "{\"type\":\"tool_approval_request\",\"id\":1}\n";
+    let on = lines(&format!("{asked}{{\"text\":\"Deleted.\"}}\n{{\"stop_reason\":\"end_turn\"}}"));
+    assert_eq!(whole(NDJSON, on).verdict, Verdict::Completed);
+    for kind in ["approval_granted", "approved", "tool_approval_response", "approval_response", "tool_call", "confirm"]
+    {
+        let outcome = whole(NDJSON, lines(&format!("{{\"type\":\"{kind}\",\"id\":1}}")));
+        assert_eq!(outcome.verdict, Verdict::Completed, "{kind}");
+    }
+    let input = Verdict::Incomplete(FinishReason::InputRequired);
+    for kind in ["human_input_required", "user_input_required", "waiting_for_user", "awaiting_user_input"] {
+        assert_eq!(whole(NDJSON, lines(&format!("{{\"type\":\"{kind}\",\"id\":1}}"))).verdict, input, "{kind}");
+        assert_eq!(whole(JSON, format!("{{\"reply\":\"a\",\"status\":\"{kind}\"}}")).verdict, input, "{kind}");
+    }
+}
+
+#[test]
+fn other_words_for_stopping_short_are_heard() {
+    use FinishReason::{Cancelled, Interrupt, Limit, MaxTokens};
+    for (document, reason) in [
+        (r#"{"type":"done","reason":"max_tokens"}"#, MaxTokens),
+        (r#"{"type":"end","reason":"length"}"#, MaxTokens),
+        (r#"{"type":"finish","reason":"timeout"}"#, Limit),
+        (r#"{"reply":"Good m","cancelled":true}"#, Cancelled),
+        (r#"{"reply":"Good m","aborted":true}"#, Cancelled),
+        (r#"{"data":{"text":"Good m","stop_reason":"max_tokens"}}"#, MaxTokens),
+        (r#"{"answer":{"text":"Good m","finishReason":"length"}}"#, MaxTokens),
+        (r#"{"output":{"text":"Good m","stopReason":"max_tokens"}}"#, MaxTokens),
+        (r#"{"delta":{"text":"Good m","stop_reason":"max_tokens"}}"#, MaxTokens),
+        (r#"{"reply":{"text":"Good m","stop_reason":"max_tokens"}}"#, MaxTokens),
+        (r#"{"result":{"text":"May I?","status":"needs_approval"}}"#, Interrupt),
+        (r#"{"data":{"text":"May I?","status":"awaiting_approval"}}"#, Interrupt),
+        (r#"{"data":{"text":"May I?","requires_approval":true}}"#, Interrupt),
+        (r#"{"result":{"type":"interrupt","value":"May I?"}}"#, Interrupt),
+    ] {
+        assert_eq!(whole(JSON, document).verdict, Verdict::Incomplete(reason), "{document}");
+        assert_eq!(whole(NDJSON, lines(document)).verdict, Verdict::Incomplete(reason), "{document} as a line");
+    }
+    assert_eq!(whole(NDJSON, lines(r#"{"type":"done","reason":"error"}"#)).verdict, failed("error"));
+    for document in [
+        r#"{"type":"done","reason":"stop"}"#,
+        r#"{"type":"step","reason":"length"}"#,
+        r#"{"type":"done","reason":{"length":3}}"#,
+        r#"{"reply":"a","cancelled":false}"#,
+        r#"{"reply":"a","cancelled":3}"#,
+        r#"{"reply":"a","interrupted":false}"#,
+    ] {
+        assert_eq!(whole(NDJSON, lines(document)).verdict, Verdict::Completed, "{document}");
+    }
+}
