@@ -369,9 +369,9 @@ impl Generic {
         self.under = under;
     }
 
-    /// Notes how a frame says that the agent stopped, by [`note_stop`] and [`waits_within`]. A failure that a stop word reports gets the
-    /// frame's words. Once the agent waits for a person, only further answer takes this back: a `finally` says
-    /// `end_turn` whatever went before.
+    /// Notes how a frame says that the agent stopped, by [`note_stop`] and [`waits_within`]. A failure that a stop word
+    /// reports gets the frame's words. Once the agent waits for a person, only further answer takes this back: a
+    /// `finally` says `end_turn` whatever went before.
     fn note_stop(&mut self, frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
         let kind = members.get(Name::Type).map(RawJson::raw).unwrap_or_default();
         let says_nothing = !members.has_any(STOP_SIGNS)
