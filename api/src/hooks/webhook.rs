@@ -56,7 +56,7 @@ impl Webhook {
     pub fn read(config: &Map<String, Value>) -> Result<Self, Vec<(String, String)>> {
         let mut problems = Vec::new();
         let webhook = Self::needed(config, &mut problems);
-        // Whoever takes the last address out of a list wants no open door.
+        // A list that has lost its last address must not become an open door.
         if config.get("allowedIps").and_then(Value::as_array).is_some_and(Vec::is_empty) {
             let problem = "must hold an address; leave it out, or send null, to let all addresses send".to_owned();
             problems.push(("allowedIps".to_owned(), problem));
