@@ -27,8 +27,8 @@ pub(crate) struct Answer {
 /// What was understood of an answer, as lines of text.
 pub(crate) fn explain(answer: &Answer, protocol: Option<&str>) -> Vec<String> {
     let sent = answer.content_type.as_deref().unwrap_or("no content type");
-    if answer.status >= 400 || (300..400).contains(&answer.status) {
-        return vec![format!("HTTP {}: the status alone decides, and the body only gives the message.", answer.status)];
+    if answer.status >= 300 || (204..207).contains(&answer.status) {
+        return by_status(answer.status, protocol);
     }
     let set = protocol.and_then(|name| Protocol::from_name(name.trim_end_matches("-1.0")));
     let decoder = || {
@@ -61,6 +61,19 @@ pub(crate) fn explain(answer: &Answer, protocol: Option<&str>) -> Vec<String> {
         }
     ));
     lines.extend(frames(&reading));
+    lines
+}
+
+/// Explains an answer whose status is that of no answer.
+fn by_status(status: u16, protocol: Option<&str>) -> Vec<String> {
+    let mut lines = vec![format!("HTTP {status}: the status alone decides, and the body only gives the message.")];
+    if matches!(status, 404 | 405) && protocol.is_none_or(|name| name == "invocations") {
+        lines.push(
+            "The request went to /invocations below the agent's address. Another path takes --protocol custom"
+                .to_owned(),
+        );
+        lines.push("and --definition with a template (docs/agents.md, Try it).".to_owned());
+    }
     lines
 }
 
@@ -183,19 +196,23 @@ fn kind_of(frame: &[u8]) -> Option<String> {
     if data.is_empty() || data.starts_with(':') {
         return None;
     }
+    // Every event has the name `message` unless it says another, so that name says nothing.
+    let name = field("event:").filter(|name| *name != "message");
     let kind = match serde_json::from_str::<Value>(data) {
-        Ok(Value::Object(members)) => kind_of_object(&members),
+        Ok(Value::Object(members)) if name != Some("error") => kind_of_object(&members, name),
+        _ if name.is_some() => name.unwrap_or_default().to_owned(),
+        Ok(Value::Object(members)) => kind_of_object(&members, name),
         Ok(Value::String(_)) => "a string".to_owned(),
         Ok(Value::Array(_)) => "an array".to_owned(),
         Ok(_) => "a bare value".to_owned(),
+        Err(_) if data == "[DONE]" => data.to_owned(),
         Err(_) if data.starts_with(['{', '[', '"']) => "not JSON".to_owned(),
         Err(_) => "text".to_owned(),
     };
-    let name = field("event:").filter(|name| *name == "error");
-    Some(name.map_or(kind, str::to_owned).chars().filter(|c| !c.is_control()).take(40).collect())
+    Some(kind.chars().filter(|c| !c.is_control()).take(40).collect())
 }
 
-fn kind_of_object(members: &Map<String, Value>) -> String {
+fn kind_of_object(members: &Map<String, Value>, name: Option<&str>) -> String {
     let word = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
     let first = |object: &Map<String, Value>| object.keys().next().cloned();
     if members.contains_key("jsonrpc") {
@@ -208,12 +225,15 @@ fn kind_of_object(members: &Map<String, Value>) -> String {
         return status.or_else(|| word(result.get("kind"))).or(wrapper).unwrap_or_else(|| "result".to_owned());
     }
     let event = members.get("event").and_then(Value::as_object).and_then(first);
-    word(members.get("type")).or(event).or_else(|| first(members)).unwrap_or_else(|| "{}".to_owned())
+    let named = word(members.get("type")).or(event).or_else(|| name.map(str::to_owned));
+    named.or_else(|| first(members)).unwrap_or_else(|| "{}".to_owned())
 }
 
 fn why_protocol(outcome: &Outcome, set: Option<Protocol>, sent: &str) -> String {
     match (outcome.protocol, set) {
-        (Protocol::Unknown, _) => format!("there were events ({sent}), and none was understood"),
+        (Protocol::Unknown, _) => format!(
+            "there were events ({sent}), and none was understood: docs/agents.md, The members, says under which names"
+        ),
         (Protocol::Generic, _) => format!("no known protocol was recognised in it ({sent}); the generic rules read it"),
         (protocol, Some(set)) if protocol == set => format!("as --protocol says ({sent})"),
         _ => format!("recognised by its first frames ({sent})"),
@@ -253,6 +273,7 @@ fn why_ended(reading: &Reading, is_whole: bool) -> String {
                 (Interruption::NoTerminalEvent | Interruption::Torn, Some(events)) => {
                     format!("; expected was {events}")
                 }
+                (Interruption::WithinEvent, _) => ": a blank line ends each event".to_owned(),
                 _ => String::new(),
             };
             format!("interrupted: {interruption}{hint}")

@@ -58,7 +58,7 @@ pub(crate) async fn run(
         deliveries.extend(of_event);
     }
     let executions = executions_of(stack);
-    problems.extend(deliveries.iter().filter_map(|delivery| broken(delivery, &executions, is_stand_in)));
+    problems.extend(deliveries.iter().filter_map(|delivery| broken(delivery, &executions, is_stand_in, &log)));
     let running = executions.iter().filter(|row| row[record::STATUS] == "running");
     problems.extend(running.map(|row| format!("{} was left running", text(&row[record::TRIGGER_ID]))));
     problems.extend(pipe.failures().iter().map(|failure| format!("an end could not be announced: {failure}")));
@@ -86,8 +86,10 @@ pub(crate) async fn run(
     if problems.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
+    // Nobody knows what is expected of an agent of one's own.
+    let what = if is_stand_in { "not as expected" } else { "not completed" };
     for problem in problems {
-        eprintln!("not as expected: {problem}");
+        eprintln!("{what}: {problem}");
     }
     Ok(ExitCode::FAILURE)
 }
@@ -179,8 +181,14 @@ async fn send(
     order.into_iter().map(delivery).collect()
 }
 
+/// Returns why the function ended: the cause in the last line of its log, or `None` if that line has none.
+fn last_cause(log: &str) -> Option<String> {
+    let line: Value = serde_json::from_str(log.lines().next_back()?).ok()?;
+    Some(line["cause"].as_str()?.to_owned())
+}
+
 /// Returns how an invocation breaks the function's promises, if it does. An agent that was told to fail does not.
-fn broken(delivery: &Delivery, executions: &[Value], is_stand_in: bool) -> Option<String> {
+fn broken(delivery: &Delivery, executions: &[Value], is_stand_in: bool, log: &Path) -> Option<String> {
     let Delivery { label, outcome, .. } = delivery;
     let body = outcome.body();
     let row = executions.iter().find(|row| row[record::EXECUTION_ID] == body["executionId"]);
@@ -202,7 +210,10 @@ fn broken(delivery: &Delivery, executions: &[Value], is_stand_in: bool) -> Optio
         Outcome::FunctionError { error_type, error_message, .. } => {
             format!("{error_type}: {}", body["message"].as_str().unwrap_or(error_message))
         }
-        Outcome::Died => "the function ended; the last line of .local/function.log says why".to_owned(),
+        Outcome::Died => match last_cause(&fs::read_to_string(log).unwrap_or_default()) {
+            Some(cause) => format!("the function ended: {cause}"),
+            None => "the function ended; the last line of .local/function.log says why".to_owned(),
+        },
         Outcome::TimedOut => "the deadline passed".to_owned(),
     };
     Some(format!("{label}: {problem}"))

@@ -29,6 +29,22 @@ fn the_frame_that_decided_is_named() {
     ] {
         assert_eq!(end(body, ndjson), expected, "{body}");
     }
+    for (body, expected) in [
+        (
+            "data: {\"text\":\"a\"}\n\nevent: approval_request\ndata: {\"message\":\"May I?\"}\n\n",
+            "stopped short: the frame approval_request says so",
+        ),
+        (
+            "event: error\ndata: {\"type\":\"x\",\"message\":\"no\"}\n\n",
+            "failed: the agent reported an error in the frame error: no",
+        ),
+        (
+            "data: {\"text\":\"a\"}\ndata: {\"text\":\"b\"}\n",
+            "interrupted: the answer ended within an event: a blank line ends each event",
+        ),
+    ] {
+        assert_eq!(end(body, "text/event-stream"), expected, "{body}");
+    }
     let started = "data: {\"type\":\"RUN_STARTED\"}\n\n";
     assert!(end(started, "text/event-stream").ends_with("; expected was RUN_FINISHED or RUN_ERROR"));
 }
@@ -42,6 +58,10 @@ fn frames_are_listed_by_their_use() {
     assert_eq!(line(&lines, "protocol"), "ag-ui: recognised by its first frames (text/event-stream)");
     assert_eq!(line(&lines, "frames"), "5; used: TEXT_MESSAGE_CONTENT, RUN_FINISHED");
     assert!(line(&lines, "            not used:").starts_with("RUN_STARTED, STEP_STARTED ×2"), "{lines:#?}");
+    let body = "event: values\ndata: {\"text\":\"a\"}\n\nevent: message\ndata: {\"text\":\"b\"}\n\ndata: [DONE]\n\n";
+    let named = explain(&answer("text/event-stream", body, true), None);
+    assert_eq!(line(&named, "frames"), "3; used: values, text");
+    assert_eq!(line(&named, "            not used:"), "[DONE]");
     let document = answer("application/json", "{\"result\": \"three files\"}", true);
     assert_eq!(line(&explain(&document, None), "frames"), "1; used: result");
     assert_eq!(line(&lines, "            after the end, where only usage is read:"), "1");
@@ -56,16 +76,23 @@ fn what_was_not_recognised_is_said() {
     assert_eq!(explain(&answer("text/html", "<html>", true), None).len(), 1);
     let rejected = Answer { status: 422, ..Answer::default() };
     assert!(explain(&rejected, None)[0].starts_with("HTTP 422"));
+    for (status, protocol, lines) in
+        [(404, None, 3), (405, Some("invocations"), 3), (404, Some("custom"), 1), (500, None, 1), (204, None, 1)]
+    {
+        let said = explain(&Answer { status, ..Answer::default() }, protocol);
+        assert_eq!(said.len(), lines, "{status} {protocol:?}: {said:#?}");
+        assert!(said[0].starts_with(&format!("HTTP {status}: the status alone decides")), "{said:#?}");
+    }
     let torn = explain(&answer("application/x-ndjson", "{\"text\":\"a\"}\n", false), None);
     assert_eq!(line(&torn, "end"), "interrupted: the connection closed before the answer ended");
 }
 
 #[test]
 fn what_was_passed_over_is_said() {
-    let body = "{\"text\":\"a\"}\n{\"reply\":\"b\"}\n{\"reply\":\"c\"}\n";
+    let body = "{\"text\":\"a\"}\n{\"colour\":\"b\"}\n{\"colour\":\"c\"}\n";
     let lines = explain(&answer("application/x-ndjson", body, true), None);
     assert_eq!(line(&lines, "frames"), "3; used: text");
-    assert_eq!(line(&lines, "            not used:"), "reply ×2");
+    assert_eq!(line(&lines, "            not used:"), "colour ×2");
     assert_eq!(line(&lines, "            passed over, because nothing in them was understood:"), "2");
     assert!(line(&lines, "end").contains("2 frames were passed over"), "{lines:#?}");
     let pretty = answer("application/json", "{\n  \"result\": \"a\"\n}\n", true);
