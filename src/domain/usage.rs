@@ -50,3 +50,25 @@ pub fn sum(one: Option<Usage>, other: Option<Usage>) -> Option<Usage> {
         (one, other) => one.or(other),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_used_so_far_never_goes_down() {
+        let usage = |counts: [u64; 4]| {
+            let [input_tokens, output_tokens, cache_read_input_tokens, cache_write_input_tokens] = counts;
+            Some(Usage { input_tokens, output_tokens, cache_read_input_tokens, cache_write_input_tokens })
+        };
+        for (before, now, expected) in [
+            (None, None, None),
+            (usage([1, 2, 3, 4]), None, usage([1, 2, 3, 4])),
+            (None, usage([1, 2, 3, 4]), usage([1, 2, 3, 4])),
+            (usage([9, 1, 9, 1]), usage([1, 9, 1, 9]), usage([9; 4])),
+            (usage([1, 9, 1, 9]), usage([9, 1, 9, 1]), usage([9; 4])),
+        ] {
+            assert_eq!(so_far(before, now), expected, "{before:?} {now:?}");
+        }
+    }
+}

@@ -227,3 +227,39 @@ async fn a_heartbeat_never_shortens_a_lease() {
     assert_eq!((status, &body["leaseUntil"]), (200, &json!(until)));
     assert_eq!((&execution(&stack)["events"], &execution(&stack)["leaseUntil"]), (&json!(1), &json!(until)));
 }
+
+/// Before the hand-over the lease is the invocation's, and nothing that an agent could keep.
+#[tokio::test]
+async fn a_heartbeat_before_the_hand_over_is_told_no_lease() {
+    let stack = stack().await;
+    let gate = Gate::new();
+    stack.agent.queue(held(&gate));
+    let (function, beside) = (function(&stack).await, function(&stack).await);
+    let reporting = async {
+        gate.reached().await;
+        for heartbeat in ["noted", "heard, for it comes a moment after the first"] {
+            let (status, body) = reports(&stack, &function, json!({"status": "running"})).await;
+            assert_eq!((status, &body["leaseUntil"]), (200, &Value::Null), "{heartbeat}");
+            assert_eq!(execution(&stack)["events"], 1, "{heartbeat}");
+        }
+        gate.release();
+    };
+    let (outcome, ()) = tokio::join!(beside.invoke(fire()), reporting);
+    assert_left(&stack, &outcome);
+}
+
+/// Reports may overtake one another, and one may leave out what another has said.
+#[tokio::test]
+async fn a_heartbeat_never_lowers_what_was_used() {
+    let stack = stack().await;
+    let function = function(&stack).await;
+    assert_left(&stack, &function.invoke(fire()).await);
+    let beats = [json!({"inputTokens": 50, "outputTokens": 4}), json!({"inputTokens": 7}), json!({"outputTokens": 9})];
+    for usage in beats {
+        assert_eq!(reports(&stack, &function, json!({"status": "running", "usage": usage})).await.0, 200);
+        // The next one comes later.
+        crate::support::one_fire::update(&stack, &json!({"lastEventAt": "2026-01-31T07:00:00.000Z"}));
+    }
+    let usage = &execution(&stack)["usage"];
+    assert_eq!((&usage["inputTokens"], &usage["outputTokens"]), (&json!(50), &json!(9)), "{usage:#}");
+}
