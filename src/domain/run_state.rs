@@ -216,3 +216,39 @@ impl EndCounts {
         self.completed + self.failed + self.skipped + self.cancelled
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rows: what became of the execution, and the failures of detached runs that it counts, if it was one.
+    #[test]
+    fn a_silent_agents_end_is_a_failure_of_a_detached_run() {
+        let closed = |action| {
+            let mut facts = RunFacts::default();
+            facts.count_close(action, Status::Failed);
+            (facts.ends.failed, facts.ends.cancelled, facts.detached_failures)
+        };
+        for (action, expected) in [
+            (CloseAction::Create, (1, 0, None)),
+            (CloseAction::Interrupt, (1, 0, None)),
+            (CloseAction::Finalise, (1, 0, None)),
+            (CloseAction::Overdue, (1, 0, Some(1))),
+            (CloseAction::Cancel, (0, 1, None)),
+            (CloseAction::HandOver, (0, 0, None)),
+            (CloseAction::Detached, (0, 0, None)),
+        ] {
+            assert_eq!(closed(action), expected, "{action:?}");
+        }
+        for (error_type, expected) in [(ErrorType::ReportOverdue, Some(1)), (ErrorType::Interrupted, None)] {
+            let mut facts = RunFacts::default();
+            facts.count_dead(error_type);
+            assert_eq!((facts.ends.failed, facts.detached_failures), (1, expected), "{error_type:?}");
+        }
+        for (status, expected) in [(Status::Completed, 0), (Status::Failed, 1), (Status::Cancelled, 0)] {
+            let mut facts = RunFacts::default();
+            facts.count_detached_end(status);
+            assert_eq!((facts.ends.total(), facts.detached_failures), (1, Some(expected)), "{status:?}");
+        }
+    }
+}
