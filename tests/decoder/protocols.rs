@@ -112,6 +112,22 @@ fn ag_ui() {
         (r#"{"type":"RUN_ERROR","code":"E"}"#, Failed("E")),
         (r#"{"type":"RUN_FINISHED","outcome":{"type":"interrupt"}}"#, Short(Interrupt)),
         (r#"{"type":"RUN_FINISHED","outcome":"interrupt"}"#, Short(Interrupt)),
+        (
+            r#"{"type":"CUSTOM","name":"on_interrupt","value":"May I?"}
+               {"type":"RUN_FINISHED","outcome":null}"#,
+            Short(Interrupt),
+        ),
+        (
+            r#"{"type":"CUSTOM","name":"on_interrupt","value":"May I?"}
+               {"type":"TEXT_MESSAGE_CHUNK","messageId":"1","role":"assistant","delta":"a"}
+               {"type":"RUN_FINISHED"}"#,
+            Done("a"),
+        ),
+        (
+            r#"{"type":"TEXT_MESSAGE_CHUNK","messageId":"1","role":"assistant","delta":"a"}
+               {"type":"RUN_FINISHED","result":"b"}"#,
+            Done("a"),
+        ),
         ("{\"type\":\"RUN_FINISHED\"}\n{\"type\":\"RUN_ERROR\",\"message\":\"late\"}", Done("")),
         ("{\"type\":\"RUN_ERROR\",\"message\":\"boom\"}\n{\"type\":\"RUN_FINISHED\"}", Failed("boom")),
         (r#"{"type":"TOOL_CALL_RESULT","toolCallId":"1","content":"Error: boom"}"#, Cut),
@@ -174,6 +190,8 @@ fn a2a() {
         (vec![status("input-required", "which?")], Short(InputRequired)),
         (vec![status("auth-required", "x")], Short(AuthRequired)),
         (vec![status("submitted", "x")], Cut),
+        // Where responses have an envelope, what has none is no result.
+        (vec![status("working", "x"), r#"{"message":{"messageId":"1","parts":[{"text":"no"}]}}"#.to_owned()], Cut),
         (vec![old(r#"{"kind":"task","status":{"state":"working"}}"#)], Cut),
         (vec![old(r#"{"kind":"task","status":{"state":"submitted"}}"#), status("completed", "a")], Done("a")),
         (
@@ -266,6 +284,12 @@ fn openai_responses() {
             Short(Refusal),
         ),
         (r#"{"type":"response.output_text.delta","delta":"a"}"#, Cut),
+        // The agent goes on after its calls, and is cut off then.
+        (
+            r#"{"type":"response.completed","response":{"status":"completed","output":[{"type":"function_call"}]}}
+               {"type":"response.created","response":{"id":"2","object":"response","status":"in_progress"}}"#,
+            Cut,
+        ),
         ("[DONE]", Cut),
     ];
     for (rest, expected) in cases {
@@ -296,6 +320,8 @@ fn openai_responses() {
     }
     let usage = r#"{"type":"response.completed","response":{"usage":{"input_tokens":5,"output_tokens":6,"input_tokens_details":{"cached_tokens":2}}}}"#;
     assert_eq!(usage_of(&format!("{START}\n{usage}")), Some([5, 6, 2, 0]));
+    let calls = usage.replace("\"usage\"", "\"output\":[{\"type\":\"function_call\"}],\"usage\"");
+    assert_eq!(usage_of(&format!("{START}\n{calls}\n{START}\n{usage}")), Some([10, 12, 4, 0]), "of all responses");
 }
 
 #[test]
@@ -414,6 +440,14 @@ fn vercel() {
         ("[DONE]", Cut),
         ("{\"type\":\"finish-step\"}", Cut),
         ("{\"type\":\"start-step\"}\n{\"type\":\"text-delta\",\"delta\":\"b\"}\n{\"type\":\"finish\"}", Done("b")),
+        ("{\"type\":\"reset-step\"}\n{\"type\":\"text-delta\",\"delta\":\"b\"}\n{\"type\":\"finish\"}", Done("b")),
+        ("{\"type\":\"tool-approval-request\"}\n{\"type\":\"finish\",\"finishReason\":\"stop\"}", Short(Interrupt)),
+        ("{\"type\":\"tool-approval-request\",\"isAutomatic\":true}\n{\"type\":\"finish\"}", Done("a")),
+        ("{\"type\":\"tool-approval-request\"}\n{\"type\":\"finish\",\"finishReason\":\"length\"}", Short(MaxTokens)),
+        (
+            "{\"type\":\"tool-approval-request\"}\n{\"type\":\"start-step\"}\n{\"type\":\"text-delta\",\"delta\":\"b\"}\n{\"type\":\"finish\"}",
+            Done("b"),
+        ),
     ] {
         check("vercel", SSE, &sse(&format!("{START}\n{TEXT}\n{rest}")), &expected);
     }
@@ -453,7 +487,15 @@ fn adk() {
     let text =
         |text: &str, rest: &str| event(&format!(r#""content":{{"parts":[{{"text":"{text}"}}],"role":"model"}}{rest}"#));
     let partial = text("a", r#","partial":true"#);
+    let waits = |tool: &str| {
+        event(&format!(
+            r#""content":{{"parts":[{{"functionCall":{{"id":"1","name":"{tool}"}}}}],"role":"model"}},"longRunningToolIds":["1"]"#
+        ))
+    };
     for (rest, expected) in [
+        (waits("ask"), Short(Interrupt)),
+        (waits("adk_request_credential"), Short(AuthRequired)),
+        (format!("{}\n{}", waits("ask"), text("ab", "")), Done("ab")),
         (text("ab", ""), Done("ab")),
         (text("ab", r#","finishReason":"STOP""#), Done("ab")),
         (partial.clone(), Done("aa")),
@@ -509,6 +551,11 @@ fn langgraph() {
         format!(r#"{{"type":"ai","content":"{text}","usage_metadata":{{"input_tokens":1,"output_tokens":2}}}}"#)
     };
     let values = |messages: &str| format!("event: values\n{{\"messages\":[{messages}]}}");
+    let update = |reason: &str| {
+        format!(
+            r#"{{"agent":{{"messages":[{{"type":"ai","content":"a","response_metadata":{{"finish_reason":"{reason}"}}}}]}}}}"#
+        )
+    };
     let chunk = |text: &str| {
         format!("event: messages\n[{{\"type\":\"AIMessageChunk\",\"id\":\"1\",\"content\":\"{text}\"}},{{\"a\":1}}]")
     };
@@ -520,6 +567,24 @@ fn langgraph() {
         ("event: updates\n{\"agent\":{\"messages\":[{\"type\":\"ai\",\"content\":\"a\"}]}}".to_owned(), Done("a")),
         ("event: updates\n{\"__interrupt__\":[{\"value\":\"ok?\"}]}".to_owned(), Short(Interrupt)),
         ("event: values\n{\"messages\":[],\"__interrupt__\":[{\"value\":\"ok?\"}]}".to_owned(), Short(Interrupt)),
+        // The model stopped in order, and the run waits all the same.
+        (
+            format!(
+                "event: updates\n{{\"__interrupt__\":[{{\"value\":\"ok?\"}}]}}\nevent: updates\n{}",
+                update("stop")
+            ),
+            Short(Interrupt),
+        ),
+        (format!("event: updates\n{}", update("length")), Short(MaxTokens)),
+        // The next message was not cut.
+        (
+            format!(
+                "event: updates\n{}\nevent: updates\n{{\"agent\":{{\"messages\":[{}]}}}}",
+                update("length"),
+                ai("b")
+            ),
+            Done("b"),
+        ),
         ("event: error\n{\"error\":\"ValueError\",\"message\":\"boom\"}".to_owned(), Failed("boom")),
         (format!("{}\nevent: end\nnull", chunk("a")), Done("a")),
         (
@@ -734,6 +799,10 @@ fn generic_frames() {
             ("{\"text\":\"a\"}\n{\"response\":\"ab\"}\n{\"done\":true}", Done("ab")),
             ("\"a\"\n\"b\"\n{\"answer\":\"c\"}", Done("c")),
             ("{\"response\":\"a\"}\n{\"response\":\"b\"}", Done("ab")),
+            // Only an event of another kind says all of it again.
+            ("{\"type\":\"chunk\",\"text\":\"ha\"}\n{\"type\":\"chunk\",\"text\":\"ha\"}", Done("haha")),
+            ("{\"type\":\"chunk\",\"text\":\"ha\"}\n{\"type\":\"end\",\"text\":\"ha\"}", Done("ha")),
+            ("{\"text\":\"ha\"}\n{\"text\":\"ha\"}", Done("haha")),
             ("{\"text\":\"a\"}\n{\"status\":\"done\",\"message\":\"finished\"}", Done("a")),
             ("{\"content\":{\"parts\":[{\"text\":\"a\"},{\"text\":\"b\"}]}}", Done("ab")),
             ("{\"message\":{\"content\":\"a\"}}", Done("a")),

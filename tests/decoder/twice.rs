@@ -199,6 +199,7 @@ const OTHERS: &[(Option<&str>, &str, &str, &str)] = &[
     (JSON, "{\"data\":{\"text\":\"a\",@}}", r#""isError":false"#, r#""isError":true"#),
     (JSON, "{\"response\":{\"text\":\"a\",@}}", r#""stop_reason":"end_turn""#, r#""stop_reason":"max_tokens""#),
     (JSON, "{\"message\":{\"content\":\"a\",@}}", r#""finish_reason":"stop""#, r#""finish_reason":"length""#),
+    (JSON, "{\"text\":\"a\",@}", r#""stop_reason":{"type":"end_turn"}"#, r#""stop_reason":{"type":"max_tokens"}"#),
     (JSON, "{\"text\":\"a\",\"error\":{@}}", r#""code":0"#, r#""message":"boom","code":1"#),
     (JSON, "{\"text\":\"a\",@}", r#""error":{}"#, r#""error":{"message":"boom"}"#),
     (JSON, "{\"text\":\"a\",@}", r#""errors":[]"#, r#""errors":["boom"]"#),
