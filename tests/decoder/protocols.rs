@@ -190,6 +190,8 @@ fn a2a() {
         (vec![status("input-required", "which?")], Short(InputRequired)),
         (vec![status("auth-required", "x")], Short(AuthRequired)),
         (vec![status("submitted", "x")], Cut),
+        // Where responses have an envelope, what has none is no result.
+        (vec![status("working", "x"), r#"{"message":{"messageId":"1","parts":[{"text":"no"}]}}"#.to_owned()], Cut),
         (vec![old(r#"{"kind":"task","status":{"state":"working"}}"#)], Cut),
         (vec![old(r#"{"kind":"task","status":{"state":"submitted"}}"#), status("completed", "a")], Done("a")),
         (
