@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use agent_trigger::domain::report::report_key;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::Method;
 use serde_json::{Value, json};
 use standins::{Fault, Function, Rule, RuntimeApi};
@@ -153,6 +154,24 @@ async fn an_end_counts_whatever_stands_beside_it() {
         assert_eq!((&row["status"], row["output"].as_str()), (&json!("completed"), Some(output)), "{members}");
         assert_eq!(row["events"], 1, "{row:#}");
     }
+}
+
+/// An agent may cut its output within a character.
+#[tokio::test]
+async fn an_end_counts_whose_output_is_no_utf_8() {
+    let world = World::start().await;
+    let api = world.reports().await;
+    let id = world.put_detached(json!({}));
+    let mut body = report(&id, "completed");
+    body["output"] = json!("caf@");
+    let body = body.to_string().into_bytes().into_iter().map(|byte| if byte == b'@' { 0xc3 } else { byte });
+    let headers = json!({"authorization": format!("Bearer {TOKEN}")});
+    let mut event = gateway_event(None, "POST", "/reports", None, headers);
+    event["body"] = json!(STANDARD.encode(body.collect::<Vec<_>>()));
+    event["isBase64Encoded"] = json!(true);
+    api.send_event(event).await.expect(200);
+    let row = world.row(&id);
+    assert_eq!((&row["status"], &row["output"]), (&json!("completed"), &json!("caf\u{fffd}")), "{row:#}");
 }
 
 #[tokio::test]

@@ -213,6 +213,23 @@ async fn a_trigger_that_comes_back_meanwhile_keeps_its_alias() {
     assert_consistent(&world, "at the end");
 }
 
+/// The trigger of the key is there, and has another alias by now. That another one has the first is no refusal.
+#[tokio::test]
+async fn a_creation_that_is_sent_again_finds_its_trigger_although_its_alias_is_taken() {
+    let world = World::start().await;
+    let (api, other) = (world.port().await, world.lambda(&[]).await);
+    let headers = [("idempotency-key", "the-same-request")];
+    let create = async || api.try_send(Method::POST, "/triggers", Some(aliased("wanted")), &headers).await.unwrap();
+    let made = create().await.expect(201)["trigger"].clone();
+    rename(&api, &format!("/triggers/{}", id(&made)), json!("renamed")).await.expect(200);
+    let taken = other.send_as(Some(claims(STRANGER)), "POST", "/triggers", Some(aliased("wanted")), json!({})).await;
+    assert_eq!(taken.status, 201, "{:#}", taken.body);
+    let again = create().await.expect(201)["trigger"].clone();
+    assert_eq!((&again["id"], &again["webhookConfig"]["alias"]), (&made["id"], &json!("renamed")));
+    assert_eq!(holder(&world, "wanted").as_deref(), Some(id(&taken.body["trigger"])));
+    assert_consistent(&world, "at the end");
+}
+
 /// Two users want one alias at once, by creations and by changes: one of them has it.
 #[tokio::test]
 async fn one_of_many_has_an_alias() {
@@ -332,13 +349,14 @@ async fn one_delivery_under_both_addresses_runs_once() {
         let path = format!("/hooks/{}", if n % 2 == 0 { HOOK } else { "the-hook" });
         let hooks = &hooks;
         async move {
-            loop {
+            for _ in 0..1_000 {
                 let (status, answer) = hooks.send(&path, &signed("msg_1", now(), body), body).await;
                 if status != StatusCode::SERVICE_UNAVAILABLE {
                     assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
                     return answer["executionId"].clone();
                 }
             }
+            panic!("{path} stays unavailable")
         }
     });
     let ids = futures_util::future::join_all(sent).await;
