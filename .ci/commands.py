@@ -1,9 +1,9 @@
 """Check that every command in the documents is run by CI, or is one against AWS.
 
 Each fenced block of shell is taken apart into its commands. .ci/commands.txt has a line for each kind of command: who
-runs it, and how it begins. `AWS` needs an account. `step NAME` is a step of .ci/run, `test PATH NAME` a test. Any other
-word would be a promise that nothing keeps. The first line that fits counts, and who is named must be there. The parameters
-that a `sam deploy` gives are compared with the template's.
+runs it, and how it begins. `AWS` needs an account or AWS's own command line. `step NAME` is a step of .ci/run, `test PATH
+NAME` a test. Any other word would be a promise that nothing keeps. The first line that fits counts, and who is named must
+be there. The parameters that a `sam deploy` gives are compared with the template's.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Do what docs/first-steps.md says in "Make a trigger" and "Break it", against a local run that serves.
+"""Do what docs/first-steps.md says in "Make a trigger", "Break it" and "Mend it", against a local run that serves.
 
 The commands are taken from the page and run as they stand there, in the root of the repository. TRIGGER_ID becomes the id
 that `put` printed.
@@ -10,13 +10,14 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-SECTIONS = ["Make a trigger", "Break it"]
+SECTIONS = ["Make a trigger", "Break it", "Mend it"]
 # What the output of each block must show, in their order, and whether its last command fails.
 EXPECTED = [
     (["on Monday to Friday", "Europe/Berlin"], False),
     (["My first trigger|completed"], False),
     (["AgentFailed"], False),
     (["scheduleConfig.expression"], True),
+    (["ok .*My first trigger"], False),
 ]
 FILES = ["first-trigger.json", "first-trigger.json.bak", "broken-trigger.json"]
 
@@ -37,6 +38,8 @@ def main():
         block = block.replace("TRIGGER_ID", trigger)
         # A run takes a moment before it is in the table.
         block = re.sub(r"^(cargo .* -- list .*)$", r"until \1 | grep -E '✓ completed|✗ failed'; do sleep 1; done; \1", block, flags=re.M)
+        # The health is written with the end of the run.
+        block = re.sub(r"^(cargo .* -- triggers)$", rf"until \1 | grep 'ok .*{trigger}'; do sleep 1; done", block, flags=re.M)
         print(block, end="", flush=True)
         done = subprocess.run(["timeout", "300", "bash", "-euo", "pipefail", "-c", block], cwd=ROOT, capture_output=True, text=True)
         output = done.stdout + done.stderr
