@@ -54,7 +54,8 @@ Agents that work on after their invocations, hours in seconds (docs/long-runs.md
   --protocol NAME  how the agent is called and read (AGENT_PROTOCOL): invocations, ag-ui, a2a, a2a-1.0, mcp,
                    openai-responses, openai-chat, langgraph, adk or custom. The stand-in speaks the first six. AGENTS
                    and the AGENT_* settings of the environment reach the function too
-  --auth HOW       what proves to the agent who calls (AGENT_AUTH): cognito, none or iam; default: cognito
+  --auth HOW       what proves to the agent who calls (AGENT_AUTH): cognito, none, iam, or a secret (docs/agents.md),
+                   as JSON; default: cognito
   --definition JSON
                    further members of the agent's definition in AGENTS, as docs/agents.md lists them, for the agents
                    that the events name: '{"tool": {"name": "ask", "argument": "question"}}' for mcp, a template for
@@ -101,7 +102,14 @@ impl Options {
             }
             Ok(true)
         };
-        match read() {
+        let read = read();
+        if let Some(name) = options.said_twice() {
+            return Err(match name {
+                "url" => "--definition takes no url: --agent-url gives it".to_owned(),
+                name => format!("--definition and --{name} both say {name}: leave one of them out"),
+            });
+        }
+        match read {
             Ok(true) if options.serve && options.definition.is_some() => {
                 Err("--definition is for the agents of events, and --serve takes no events".to_owned())
             }
@@ -119,6 +127,13 @@ impl Options {
             }
             Err(e) => Err(format!("{e}; --help tells what there is")),
         }
+    }
+
+    /// Returns a member of `--definition` that the function would never see, because an option says the same.
+    fn said_twice(&self) -> Option<&'static str> {
+        let definition = self.definition.as_ref()?;
+        let others = [("url", true), ("protocol", self.protocol.is_some()), ("auth", self.auth.is_some())];
+        others.into_iter().find(|(name, is_given)| *is_given && definition.contains_key(*name)).map(|(name, _)| name)
     }
 
     /// Returns the members of the agents' definition that the protocol alone does not settle. The stand-in for an MCP
@@ -211,6 +226,25 @@ mod tests {
             // What stands in braces is JSON.
             assert!(["{run}", "{pad}", "{what}", "{reader}"].iter().all(|name| !help.contains(name)), "{help}");
             assert!(help.lines().all(|line| line.len() <= 120), "{help}");
+        }
+    }
+
+    #[test]
+    fn a_definition_says_nothing_that_an_option_says_too() {
+        for (protocol, auth, definition, twice) in [
+            (None, None, json!({"auth": "none", "protocol": "mcp"}), None),
+            (None, Some("none"), json!({"auth": {"secret": {}}}), Some("auth")),
+            (None, Some("none"), json!({"tool": {}}), None),
+            (Some("mcp"), None, json!({"protocol": "a2a"}), Some("protocol")),
+            (None, None, json!({"url": "http://127.0.0.1:1"}), Some("url")),
+        ] {
+            let options = Options {
+                protocol: protocol.map(str::to_owned),
+                auth: auth.map(str::to_owned),
+                definition: definition.as_object().cloned(),
+                ..Options::default()
+            };
+            assert_eq!(options.said_twice(), twice, "{definition}");
         }
     }
 
