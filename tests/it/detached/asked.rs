@@ -195,18 +195,3 @@ async fn the_triggers_time_limit_is_none_of_a_detached_run() {
     let row = assert_left(&stack, &function.invoke(fire()).await);
     assert_eq!((row.get("ackLost"), &row["heartbeatSeconds"]), (None, &json!(120)), "{row:#}");
 }
-
-/// The event asks for a detached run, and the stored trigger does not. The trigger counts.
-#[tokio::test]
-async fn what_the_stored_trigger_does_not_ask_for_leaves_nothing_behind() {
-    let stack = stack().await;
-    stored::store(&stack, json!({"agentId": "agent-1", "prompt": "Count"}));
-    stack.agent.queue(Script::ndjson_happy("three files"));
-    let function = function(&stack).await;
-    let fire = fire_with(&json!({"detached": settings(), "acceptFinishReasons": ["max_tokens"]}));
-    let outcome = function.invoke(fire).await;
-    let row = execution(&stack);
-    support::assert_completed(&outcome, &row);
-    assert_eq!(stack.agent.calls()[0].callback(), None);
-    support::assert_absent(&row, &["detached", "reportKey", "deadline", "firstReportSeconds", "acceptFinishReasons"]);
-}
