@@ -105,7 +105,9 @@ fn note(row: &Row, now: i64) -> ReportDecision {
     // A heartbeat before the hand-over extended no lease of the agent's.
     let is_extended = lease_until
         .is_none_or(|until| row.lease_until.is_some_and(|kept| until.saturating_sub(kept) <= LEAST_BETWEEN_NOTES));
-    if is_recent && is_extended { ReportDecision::Heard } else { ReportDecision::Note(lease_until) }
+    // The last event may have been one of an answer, which is no report.
+    let is_first = row.detached_at.is_none() && row.first_report_seconds.is_some();
+    if is_recent && is_extended && !is_first { ReportDecision::Heard } else { ReportDecision::Note(lease_until) }
 }
 
 /// Returns the ending that a report describes. An agent that stopped short is `AgentIncomplete`, unless the run accepts
@@ -236,6 +238,12 @@ mod tests {
             ("a moment after the last", heard(moment_ago, 29_500), Running, "heard"),
             ("a moment after one before the hand-over", heard(moment_ago, 20_000), Running, "note Some(30000)"),
             ("a moment after, no hand-over", Row { detached_at: None, ..heard(moment_ago, 0) }, Running, "heard"),
+            (
+                "the first report, a moment after an event",
+                Row { detached_at: None, first_report_seconds: Some(300), ..heard(moment_ago, 0) },
+                Running,
+                "note None",
+            ),
             ("by a clock that is behind", heard("2026-01-31T07:00:03.000Z", 33_000), Running, "note Some(33000)"),
             ("after an end", row(Status::Completed), Running, "late(false)"),
             ("completed", running(), Completed, "completed"),
