@@ -469,7 +469,7 @@ class Answers(Case):
                 run.progress(f"step {steps}")
                 time.sleep(BEAT / 5)
             run.complete("never cancelled")
-        # It is called in a thread of its own.
+        # It is called in a thread of its own, which may come after the end.
         self.assertTrue(called.wait(60) and run.is_cancelled)
         end = endpoint.reports()[-1]
         self.assertEqual((end["status"], end["finishReason"]), ("failed", "cancelled"))
