@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use memchr::memmem::Finder;
 
 use crate::agent::framing::frame::{Frame, Source};
-use crate::agent::protocol::members::{Members, Name, Names, is_exception};
+use crate::agent::protocol::members::{ANSWERS, Members, Name, Names, is_exception};
 use crate::agent::protocol::names::{is_failure_word, name_of};
 use crate::agent::protocol::notes::word_in;
 use crate::agent::protocol::words::{error_text, message_of, message_of_frame, reported};
@@ -49,20 +49,7 @@ pub(super) const SIGNS: Names = Names::of(&[
 ]);
 
 /// The members that hold an answer, and may hold the failure in its place.
-pub(super) const HOLDERS: Names = Names::of(&[
-    Name::Data,
-    Name::Text,
-    Name::Content,
-    Name::Chunk,
-    Name::Token,
-    Name::Delta,
-    Name::Event,
-    Name::Response,
-    Name::Answer,
-    Name::Result,
-    Name::Output,
-    Name::Message,
-]);
+pub(super) const HOLDERS: Names = Names::of(&ANSWERS).and(Name::Event).and(Name::Message);
 
 /// Returns the failure that a frame reports, or `None` if it reports none. A `type` or `event` of `error`, an
 /// exception, and the AgentCore SDK's error frame always report one. Any other sign counts only if the frame is not
@@ -132,17 +119,16 @@ pub(crate) fn error_beside(frame: &Frame<'_>) -> Option<AnswerError> {
 /// `original_type` does not count. A `code`, and a 0 under `success` or `ok`, count only beside a `message` and without an
 /// answer. The object must not be about a tool.
 fn says_failed(members: &Members<'_>) -> bool {
-    const ANSWERS: Names =
-        Names::of(&[Name::Data, Name::Text, Name::Content, Name::Answer, Name::Result, Name::Output]);
+    const WHOLE: Names = Names::of(&[Name::Data, Name::Text, Name::Content, Name::Answer, Name::Result, Name::Output]);
     members.has_any(SIGNS)
         && members.any(|name, value| {
             name.says_failed(value)
                 && match name {
                     Name::Error => !members.has(Name::OriginalType),
                     // A bare `code` is many things, and a 0 may be a count. Beside nothing but a message it is a status.
-                    Name::Code => members.has(Name::Message) && !members.has_any(ANSWERS),
+                    Name::Code => members.has(Name::Message) && !members.has_any(WHOLE),
                     Name::Success | Name::Ok if value.raw() == b"0" => {
-                        members.has(Name::Message) && !members.has_any(ANSWERS)
+                        members.has(Name::Message) && !members.has_any(WHOLE)
                     }
                     _ => true,
                 }

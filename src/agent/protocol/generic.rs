@@ -4,7 +4,7 @@
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::failure::{failure_of, is_tools};
 use crate::agent::protocol::marks::{Mark, is_word_of_end, mark_of};
-use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::members::{ANSWERS, Members, Name};
 use crate::agent::protocol::names::{is_failure_word, stop_by_name};
 use crate::agent::protocol::notes::{
     STOP_HOLDERS, STOP_SIGNS, asks, note_stop, note_usage, stop_by_state, waits_within,
@@ -16,21 +16,6 @@ use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
-
-/// The members that hold an answer. The first that has text counts.
-const ANSWERS: [Name; 11] = [
-    Name::Data,
-    Name::Text,
-    Name::Content,
-    Name::Chunk,
-    Name::Token,
-    Name::Delta,
-    Name::Response,
-    Name::Answer,
-    Name::Result,
-    Name::Output,
-    Name::Message,
-];
 
 /// Types of frames that are about the run, not its answer. Their text counts only if nothing else is said.
 const REMARKS: [&str; 14] = [
@@ -336,7 +321,7 @@ impl Generic {
     /// Returns true if an object has text under the member that the pieces came from, no more of it is kept, and there
     /// is no failure that it could take back.
     fn is_full_of(&self, members: &Members<'_>, transcript: &Transcript) -> bool {
-        let first = || ANSWERS.into_iter().find(|name| members.has(*name));
+        let first = || texts().find(|name| members.has(*name));
         transcript.pieces.is_truncated()
             && !transcript.may_go_on()
             && first().is_some_and(|name| {
@@ -428,20 +413,25 @@ fn is_list_of_objects(text: &[u8]) -> bool {
     scan::trim(&text[1..]).starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
 }
 
-/// Returns the first of the members of [`ANSWERS`] that has text, and that text, or `None` if none has any. Words of
+/// Returns the members whose text is the answer, in the order in which they are looked at.
+fn texts() -> impl Iterator<Item = Name> {
+    ANSWERS.into_iter().chain([Name::Message])
+}
+
+/// Returns the first of the members of [`texts`] that has text, and that text, or `None` if none has any. Words of
 /// the user or a tool are no answer, and Python's repr is no text.
 fn answer_of(members: &Members<'_>) -> Option<(Name, BoundedText)> {
     if is_word(members.get(Name::Role), &["user", "tool"]) || is_word(members.get(Name::Type), &["human"]) {
         return None;
     }
-    ANSWERS.into_iter().find_map(|name| {
+    texts().find_map(|name| {
         let mut text = BoundedText::new(MAX_OUTPUT + 4);
         push_answer(members.get(name)?, &mut text, DEPTH);
         Some((name, text)).filter(|(_, text)| !text.is_empty() && !is_repr(text.as_str()))
     })
 }
 
-/// Appends the answer that an object of an agent's own holds, in the first of [`ANSWERS`] that has text. Appends
+/// Appends the answer that an object of an agent's own holds, in the first of [`texts`] that has text. Appends
 /// nothing if it holds none.
 pub(super) fn push_answer_of(members: &Members<'_>, out: &mut BoundedText) {
     if let Some((_, text)) = answer_of(members) {

@@ -130,6 +130,21 @@ impl Names {
     }
 }
 
+/// The members that hold an answer, in the order in which they are looked at. An object in one of them may say in place
+/// of the frame that the run failed, or how the agent stopped.
+pub(super) const ANSWERS: [Name; 10] = [
+    Name::Data,
+    Name::Text,
+    Name::Content,
+    Name::Chunk,
+    Name::Token,
+    Name::Delta,
+    Name::Response,
+    Name::Answer,
+    Name::Result,
+    Name::Output,
+];
+
 impl Name {
     /// Returns which member this is, by its name in any spelling, with its escapes read. A member whose name ends in
     /// `Exception`, with an exception as its value, is [`Name::Exception`]. Returns `None` if nobody asks for it.

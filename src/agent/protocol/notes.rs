@@ -2,7 +2,7 @@
 
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::duplicates;
-use crate::agent::protocol::members::{Members, Name, Names};
+use crate::agent::protocol::members::{ANSWERS, Members, Name, Names};
 use crate::agent::protocol::names::stop_by_name;
 use crate::agent::transcript::Transcript;
 use crate::domain::finish_reason::FinishReason;
@@ -24,18 +24,7 @@ pub(super) const STOP_SIGNS: Names = Names::of(&[
 ]);
 
 /// The members whose object may hold a stop reason if the frame has none.
-pub(super) const STOP_HOLDERS: Names = Names::of(&[
-    Name::Data,
-    Name::Text,
-    Name::Content,
-    Name::Chunk,
-    Name::Token,
-    Name::Delta,
-    Name::Response,
-    Name::Answer,
-    Name::Result,
-    Name::Output,
-]);
+pub(super) const STOP_HOLDERS: Names = Names::of(&ANSWERS);
 
 /// The members that ask for a person if they hold something.
 const ASKS: [Name; 3] = [Name::Interrupt, Name::GraphInterrupt, Name::NeedsApproval];
@@ -185,14 +174,14 @@ pub(super) fn word_in(reason: RawJson<'_>) -> Option<RawJson<'_>> {
 /// something: in a stream it is progress.
 pub(super) fn stop_by_state(frame: &Frame<'_>, members: &Members<'_>) -> Option<FinishReason> {
     const STATES: Names = Names::of(&[Name::Status, Name::State, Name::Type, Name::Event]);
-    const ANSWERS: Names =
+    const WHOLE: Names =
         Names::of(&[Name::Data, Name::Text, Name::Content, Name::Response, Name::Answer, Name::Result, Name::Output]);
     if !members.has_any(STATES) {
         return None;
     }
     let word = |name| members.get(name).and_then(RawJson::whole_str).map(|word| word.read(64));
-    let has_answer = || members.any(|name, value| ANSWERS.contains(name) && value.is_something());
-    let is_ticket = frame.source == Source::Document && !(members.has_any(ANSWERS) && has_answer());
+    let has_answer = || members.any(|name, value| WHOLE.contains(name) && value.is_something());
+    let is_ticket = frame.source == Source::Document && !(members.has_any(WHOLE) && has_answer());
     let by_status =
         |name| FinishReason::from_wire(&word(name)?).filter(|reason| *reason != FinishReason::Working || is_ticket);
     by_status(Name::Status)
