@@ -84,20 +84,28 @@ impl StepFunctions {
     /// Returns true if the execution with this ARN was stopped, or its time is up. It asks once, for 5 s at most.
     /// Returns false if that is unknown, which it logs.
     pub(crate) async fn is_stopped(&self, arn: &str) -> bool {
-        self.state_of(arn).await.is_some_and(|state| STOPPED.contains(&state.as_str()))
+        self.describe(arn).await.is_some_and(|answer| STOPPED.iter().any(|state| answer["status"] == *state))
     }
 
-    /// Returns true if the execution with this ARN is running, as one does that was stopped and then redriven. It asks
-    /// once, for 5 s at most. Returns false if that is unknown, which it logs.
-    pub(crate) async fn is_running(&self, arn: &str) -> bool {
-        self.state_of(arn).await.is_some_and(|state| state == RUNNING)
+    /// Returns true if the execution with this ARN was redriven and is running. It asks in at most three tries of 5 s
+    /// each. Returns false if that is unknown, which it logs.
+    pub(crate) async fn is_redriven(&self, arn: &str) -> bool {
+        let mut waits = backoff::waits();
+        let answer = loop {
+            match (self.describe(arn).await, waits.next()) {
+                (Some(answer), _) => break answer,
+                (None, Some(wait)) => tokio::time::sleep(wait).await,
+                (None, None) => return false,
+            }
+        };
+        answer["status"] == RUNNING && answer["redriveCount"].as_u64().is_some_and(|count| count > 0)
     }
 
-    /// Returns the state of the execution with this ARN. It asks once, for 5 s at most. Returns `None` if that is
-    /// unknown, which it logs.
-    async fn state_of(&self, arn: &str) -> Option<String> {
+    /// Returns what Step Functions says of the execution with this ARN. It asks once, for 5 s at most. Returns `None`
+    /// if there is no answer, or another status than success, which it logs.
+    async fn describe(&self, arn: &str) -> Option<Value> {
         let body = json!({"executionArn": arn, "includedData": "METADATA_ONLY"}).to_string();
-        let answer = match self.send("DescribeExecution", &body).await {
+        match self.send("DescribeExecution", &body).await {
             Ok((status, answer)) if status.is_success() => serde_json::from_slice::<Value>(&answer).ok(),
             Ok((status, _)) => {
                 tracing::warn!(status = status.as_u16(), "it is unknown whether the state machine still waits");
@@ -107,8 +115,7 @@ impl StepFunctions {
                 tracing::warn!(error, "it is unknown whether the state machine still waits");
                 None
             }
-        };
-        answer?["status"].as_str().map(str::to_owned)
+        }
     }
 
     /// Sends the answer of a task in one try. A task that is over, a token that is none, and a denial count as sent.

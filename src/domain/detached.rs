@@ -170,8 +170,8 @@ pub fn lease_after(heard: i64, heartbeat_seconds: Option<u32>, deadline: i64) ->
 }
 
 /// Returns the end of the lease of an agent whose acknowledgement was lost: `first_report_seconds` after `now`, but at
-/// most the deadline. Without these, because the agent has reported before, no further report is demanded: it is the
-/// deadline.
+/// most the deadline. An agent that has reported before owes no further report: without `first_report_seconds` the lease
+/// ends at the deadline.
 pub fn lease_of_unacknowledged(now: i64, first_report_seconds: Option<u32>, deadline: i64) -> i64 {
     first_report_seconds.map_or(deadline, |seconds| now.saturating_add(millis(seconds)).min(deadline))
 }

@@ -166,10 +166,10 @@ pub async fn leave_to_agent<T: Table, C: Clock>(
                 return Ok(Left::ToAgent);
             }
             Ok(Write::Refused(row)) => {
-                let is_first = row.as_ref().is_some_and(|row| row.first_report_seconds.is_some());
+                let is_awaited = row.as_ref().is_some_and(|row| row.first_report_seconds.is_some());
                 match left_as(held, report_key, row) {
                     // The agent has reported, so its first report is not waited for.
-                    Left::Own if !has_reported && !is_first => {
+                    Left::Own if !has_reported && !is_awaited => {
                         has_reported = true;
                         continue;
                     }

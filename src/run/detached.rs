@@ -97,7 +97,12 @@ impl AttemptRun<'_> {
             }
             // The agent has said in full that it stopped, if only because it is at work.
             Ok(Outcome { verdict: Verdict::Incomplete(_), .. }) => WayOn::Ends(ended),
-            _ if is_unfinished(&ended) || is_answer_lost => WayOn::Left(self.leave(fire, run, None).await),
+            _ if is_unfinished(&ended) || is_answer_lost => {
+                if let Err(RunStop::Failed(failure)) = &ended {
+                    tracing::warn!(cause = ?failure, "no acknowledgement came");
+                }
+                WayOn::Left(self.leave(fire, run, None).await)
+            }
             Err(RunStop::Stopped(Stop::Lost)) => {
                 WayOn::Left(match why_lost(self.owned, &run.detachment.report_key, self.context.deadline).await {
                     // Nobody else has it, and the agent may be at work.

@@ -145,14 +145,14 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
 
 /// Returns a cancellation if the execution of Step Functions that waits for this fire was stopped before the fire's
 /// record could say so. Returns a failure if the table does not answer in time. Returns `None` if nothing was stopped
-/// or nobody waits. An execution that was stopped and then redriven has the same ARN, and so the mark of its stop: one
-/// that is running waits for its fire.
+/// or nobody waits. An execution that was stopped and then redriven has the same ARN, and so the mark of its stop: while
+/// it runs, it waits for its fire. If Step Functions does not say so, the mark counts.
 async fn stopped_caller(context: &InvocationContext<'_>, fire: &Fire) -> Option<RunStop> {
     let caller = fire.waiting.as_ref()?.caller.as_deref()?;
     let App { store, step_functions, .. } = context.app;
     match store.in_time(context.deadline.run_until, store.is_caller_stopped(caller)).await {
         Ok(false) => None,
-        Ok(true) if step_functions.is_running(caller).await => None,
+        Ok(true) if step_functions.is_redriven(caller).await => None,
         Ok(true) => Some(RunStop::Stopped(Stop::Cancelled)),
         Err(error) => Some(RunStop::Failed(error.into())),
     }

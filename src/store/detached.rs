@@ -156,11 +156,10 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 
     /// Notes a heartbeat that the agent of a detached run reported at `now`, in milliseconds since 1970: that it was
-    /// Notes a heartbeat that the agent of a detached run reported at `now`, in milliseconds since 1970: that it was
     /// heard, one more event, and its tokens if it named any, none of them fewer than before. The run must still be
     /// running, with the token and the request to cancel of `seen`. `lease_until` becomes the end of the agent's lease,
-    /// which must not end later. Without one the lease is the invocation's: it must not have passed, and once it does,
-    /// no first report is waited for. Otherwise the write is refused.
+    /// and the stored one must not be later. Without it the lease is the invocation's: it must not have passed to the
+    /// agent, and once it does, no first report is waited for. Otherwise the write is refused.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. It may have been written all the same.

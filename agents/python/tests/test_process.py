@@ -124,7 +124,7 @@ class EndOfTheProcess(Case):
         endpoint = self.endpoint(*[answer(503)] * 1_000)
         body = """
             import signal, sys, time
-            from agent_trigger import _run, _sender, _signals, detached, report_on_sigterm
+            from agent_trigger import _signals, detached
             _signals.LIMIT = 2.5
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
             with detached(payload, heartbeat_seconds=0.05) as run:
@@ -139,7 +139,7 @@ class EndOfTheProcess(Case):
         endpoint = self.endpoint(*[answer(503)] * 1_000)
         body = """
             import signal, sys, threading, time
-            from agent_trigger import _run, _sender, _signals, detached, report_on_sigterm, report_on_sigterm
+            from agent_trigger import _signals, detached, report_on_sigterm
             _signals.LIMIT = 2.5
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
             report_on_sigterm()

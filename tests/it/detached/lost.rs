@@ -1,6 +1,8 @@
 //! What is lost on the way: the process, the acknowledgement, a look.
 
-use standins::{Fault, Gate, Rule, Step};
+use std::time::Duration;
+
+use standins::{CognitoOperation, Fault, Gate, Rule, Step, TokenAnswer};
 
 use super::*;
 use crate::support::one_fire::{TRIGGER, assert_error, lease_is_over};
@@ -122,6 +124,19 @@ async fn no_agent_is_called_once_the_time_of_its_run_is_over() {
     // The next attempt has as much time again.
     let row = assert_left(&stack, &function.invoke(fire()).await);
     assert_eq!((stack.agent.call_count(), &row["attempt"]), (2, &json!(2)));
+}
+
+/// The token comes when the run's time is over.
+#[tokio::test]
+async fn no_agent_is_called_first_once_the_time_of_its_run_is_over() {
+    let stack = stack().await;
+    stack.cognito.answer_next(CognitoOperation::Token, [TokenAnswer::Delay(Duration::from_millis(1_500))]);
+    let function = function(&stack).await;
+    let fire = || fire_with(&json!({"detached": {"timeoutSeconds": 1}})).request_id("request-1");
+    assert_error(&function.invoke(fire()).await, "DeadlineExceeded", true);
+    assert_eq!(stack.agent.call_count(), 0);
+    assert_left(&stack, &function.invoke(fire()).await);
+    assert_eq!(stack.agent.call_count(), 1);
 }
 
 #[tokio::test]

@@ -2,9 +2,10 @@
 //! for a command that was refused.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use axum::{Router, body::Bytes, routing::post};
+use axum::{Router, body::Bytes, http::StatusCode, routing::post};
 use serde_json::{Value, json};
 use standins::destination::{failed_messages, notification, report, sqs_batch};
 use standins::{Gate, Invocation, Lambda, Outcome, Script, Stack, Step, Template, own_event};
@@ -91,7 +92,8 @@ async fn a_run_that_is_skipped_has_its_task_too() {
 async fn a_stopped_caller_cancels_what_runs_and_what_comes_later() {
     let stack = stack().await;
     subscribe(&stack, "t", json!({}));
-    let url = executions_that_are("ABORTED").await;
+    // It may be cancelled while it runs.
+    let url = executions_that_are(json!({"status": "RUNNING", "redriveCount": 0}), 0).await;
     let function = stack.function(&[short_lease(), ("AWS_ENDPOINT_URL_SFN", &url)]).await;
     let gate = Gate::new();
     stack.agent.queue(Script::ndjson_happy("three files").midway(Step::Gate(gate.clone())));
@@ -119,11 +121,16 @@ async fn a_stopped_caller_cancels_what_runs_and_what_comes_later() {
     assert_eq!(invoke(&canceller, &cancel(CALLER)).await.body()["cancelRequested"], 0);
 }
 
-/// Serves DescribeExecution with this state of every execution, and returns its address.
-async fn executions_that_are(state: &'static str) -> String {
+/// Serves DescribeExecution with this answer about every execution, and returns its address. The first requests fail.
+async fn executions_that_are(described: Value, failures: usize) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let answer = move || async move { json!({"status": state}).to_string() };
+    let asked = Arc::new(AtomicUsize::new(0));
+    let answer = move || {
+        let fails = asked.fetch_add(1, Ordering::SeqCst) < failures;
+        let status = if fails { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+        std::future::ready((status, described.to_string()))
+    };
     tokio::spawn(async move { axum::serve(listener, Router::new().route("/", post(answer))).await });
     url
 }
@@ -131,14 +138,23 @@ async fn executions_that_are(state: &'static str) -> String {
 /// It has the ARN under which it was stopped before.
 #[tokio::test]
 async fn a_caller_that_is_redriven_after_its_stop_gets_its_run() {
-    for (state, status) in [("RUNNING", "completed"), ("TIMED_OUT", "cancelled")] {
+    let redriven = json!({"status": "RUNNING", "redriveCount": 1});
+    for (described, failures, status) in [
+        (redriven.clone(), 0, "completed"),
+        (redriven.clone(), 2, "completed"),
+        (redriven, 3, "cancelled"),
+        (json!({"status": "RUNNING", "redriveCount": 0}), 0, "cancelled"),
+        (json!({"status": "RUNNING"}), 0, "cancelled"),
+        (json!({"status": "TIMED_OUT", "redriveCount": 1}), 0, "cancelled"),
+        (json!([]), 0, "cancelled"),
+    ] {
         let stack = stack().await;
         subscribe(&stack, "t", json!({}));
-        let url = executions_that_are(state).await;
+        let url = executions_that_are(described.clone(), failures).await;
         let function = stack.function(&[short_lease(), ("AWS_ENDPOINT_URL_SFN", &url)]).await;
         assert_eq!(invoke(&function, &cancel(CALLER)).await.body()["cancelRequested"], 0);
         assert!(invoke(&function, &command(json!({}))).await.is_success());
-        assert_eq!(execution(&stack, "t")["status"], status, "{state}");
+        assert_eq!(execution(&stack, "t")["status"], status, "{failures} {described}");
         assert_eq!(stack.agent.call_count(), usize::from(status == "completed"));
     }
 }
@@ -161,11 +177,7 @@ async fn step_functions() -> (String, Arc<Mutex<Vec<Value>>>) {
     let answer = move |body: Bytes| async move {
         let mut book = book.lock().unwrap();
         book.push(serde_json::from_slice(&body).unwrap());
-        if book.len() == 1 {
-            (axum::http::StatusCode::SERVICE_UNAVAILABLE, "{}")
-        } else {
-            (axum::http::StatusCode::OK, "{}")
-        }
+        if book.len() == 1 { (StatusCode::SERVICE_UNAVAILABLE, "{}") } else { (StatusCode::OK, "{}") }
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
