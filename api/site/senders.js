@@ -41,7 +41,7 @@ const STEPS = {
   slack: ['In the app: Basic Information, Signing Secret.', OWN, 'Event Subscriptions, Request URL: the address. Slack verifies it at once. Or: Slash Commands, Request URL.'],
   stripe: ['Workbench, Webhooks, Create an event destination: the address, and the events.', 'Reveal its signing secret (whsec_…).', OWN],
   standard: ['At the sender (Svix, Clerk, Resend, OpenAI and others), add the address as an endpoint.', `If the sender shows a signing secret (whsec_…): ${OWN}`],
-  hmac: ['Give the address and the secret to the sender.', 'It signs each body with the secret, as the command below does.', 'With an Idempotency-Key header, two tries run once.'],
+  hmac: ['Give the address and the secret to the sender.', 'It signs each body with the secret, as the command below does.', 'With the same id in the header ID_HEADER, two tries run once.'],
 };
 /** Senders that a header tells apart. */
 const BY_HEADER = {
@@ -52,4 +52,5 @@ const BY_HEADER = {
 const UNSIGNED = ['Give the address and the secret to the sender.', 'It signs nothing: who reads one request can send others. Add allowed addresses if you know them.'];
 
 /** Returns what to do at the sender of a webhook with these settings. */
-export const stepsOf = ({ preset = 'standard', header = '' }) => BY_HEADER[header.toLowerCase()] || STEPS[preset] || UNSIGNED;
+export const stepsOf = ({ preset = 'standard', header, idHeader }) => (BY_HEADER[(header || '').toLowerCase()] || STEPS[preset] || UNSIGNED)
+  .map((step) => step.replace('ID_HEADER', idHeader || 'Idempotency-Key'));

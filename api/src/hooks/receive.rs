@@ -33,12 +33,12 @@ use crate::{
 pub const LARGEST_BODY: usize = 200 * 1024;
 /// The largest event in bytes that Lambda queues is 1 MiB.
 pub const LARGEST_PAYLOAD: usize = 1_000_000;
-/// The reason of a refusal that is no fault of the sender: the present secret cannot be read.
+/// The reason of a refusal that is no fault of the sender: a secret that it may be signed with cannot be read.
 pub const SECRET: &str = "secret";
 /// The reason of another one: what is needed of the webhook's settings is not understood.
 const SETTINGS: &str = "settings";
 /// The time limit of a delivery until the run function has it. The function's own is 10 s. One that is dropped here can
-/// be sent again like any other.
+/// be sent again. Without a key it may then run twice, if Lambda took it and had not answered.
 const TIME_LIMIT: Duration = Duration::from_secs(8);
 /// The time limit of the note that a delivery was dispatched. Both limits together are within the function's own.
 const NOTE_LIMIT: Duration = Duration::from_millis(1_500);
@@ -228,8 +228,9 @@ async fn accept(hooks: &Hooks, hook: &Hook, delivery: &Delivery, raw: &[u8]) -> 
     dispatch(hooks, hook, delivery, &trusted, raw, &body).await
 }
 
-/// Checks who sent the delivery, by the hook's live secrets: the present one, then those before it in their grace time,
-/// then one that replaced it since it was read. A signature that none of them fits is wrong only if each could be read.
+/// Checks who sent the delivery, by the hook's live secrets: the present one, then those before it in their grace time.
+/// If one has replaced it since it was read, that one and those before it are asked as well. A signature that none of
+/// them fits is wrong only if each could be read.
 ///
 /// # Errors
 /// Returns why the delivery is refused, also if a secret that it may be signed with cannot be read, or `NotFound` as a
@@ -245,17 +246,20 @@ async fn trusted(hooks: &Hooks, hook: &Hook, delivery: &Delivery, raw: &[u8]) ->
     let check = |secrets: &[Secret]| verify(&hook.webhook.scheme, &delivery.headers, raw, secrets, now);
     let present = hooks.present_secret(hook).await.map_err(unreadable)?;
     let mut checked = check(std::slice::from_ref(&present));
-    if checked == Err(Distrust::WrongSignature) {
-        let (earlier, fault) = hooks.earlier_secrets(hook, now).await;
-        checked = check(&earlier);
-        if let Some(fault) = fault.filter(|_| checked == Err(Distrust::WrongSignature)) {
-            return Err(unreadable(fault));
+    let mut fault = None;
+    for is_read_again in [false, true] {
+        if is_read_again && checked == Err(Distrust::WrongSignature) {
+            let Some(other) = hooks.other_secret(hook, &present).await.map_err(unreadable)? else { break };
+            checked = check(&[other]);
+        }
+        if checked == Err(Distrust::WrongSignature) {
+            let earlier;
+            (earlier, fault) = hooks.earlier_secrets(hook, now).await;
+            checked = check(&earlier);
         }
     }
-    if checked == Err(Distrust::WrongSignature)
-        && let Some(other) = hooks.other_secret(hook, &present).await.map_err(unreadable)?
-    {
-        checked = check(&[other]);
+    if let Some(fault) = fault.filter(|_| checked == Err(Distrust::WrongSignature)) {
+        return Err(unreadable(fault));
     }
     let challenge = hook.webhook.scheme.preset().challenge();
     checked.map_err(|distrust| Stop::Refused(distrust.into(), ApiError::Untrusted { challenge }))

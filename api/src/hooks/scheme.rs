@@ -1,7 +1,10 @@
 //! The schemes by which a sender proves who it is, as `webhookConfig` names them. There is no scheme that proves
 //! nothing.
 
-use axum::http::{HeaderName, StatusCode, header::AUTHORIZATION};
+use axum::http::{
+    HeaderName, StatusCode,
+    header::{AUTHORIZATION, USER_AGENT},
+};
 use serde_json::{Map, Value, json};
 
 use crate::hooks::event::is_shown;
@@ -12,12 +15,12 @@ const LONGEST_OPTION: usize = 256;
 const TAKEN: [&str; 7] =
     ["host", "content-length", "content-type", "transfer-encoding", "connection", "cookie", "x-forwarded-for"];
 
-/// The option that names the header of a delivery's id, and that of the status of an accepted delivery. Each preset whose
-/// senders sign no id has them.
+/// The option that names the header of a delivery's id. Each preset whose senders sign no id has it.
 const ID_HEADER: (&str, &str) = (
     "idHeader",
     "The header with the id of a delivery, which stays the same when it is sent again. Default: Idempotency-Key.",
 );
+/// The option with the status of an accepted delivery, for the same presets.
 const ACCEPTED_STATUS: (&str, &str) =
     ("acceptedStatus", "200 or 202, the status of an answer that accepts a delivery. Default: 202.");
 
@@ -245,9 +248,15 @@ impl Manners {
     pub fn read(config: &Map<String, Value>, scheme: Option<&Scheme>, problems: &mut Vec<(String, String)>) -> Self {
         let mut options = Options { config, problems };
         let mut manners = Self::default();
+        // Headers that say the same in other deliveries. By them all of these would be one.
+        let is_taken = |header: &HeaderName| {
+            let is_of_scheme = scheme.and_then(Scheme::header) == Some(header);
+            let is_time = matches!(scheme, Some(Scheme::Hmac(hmac)) if hmac.timestamp.as_ref() == Some(header));
+            is_of_scheme || is_time || [AUTHORIZATION, USER_AGENT].contains(header)
+        };
         match options.header("idHeader") {
-            Some(header) if scheme.and_then(Scheme::header) == Some(&header) => {
-                options.problem("idHeader", "must not be the header of the secret or the signature".to_owned());
+            Some(header) if is_taken(&header) => {
+                options.problem("idHeader", "must be a header of its own, with another id in each delivery".to_owned());
             }
             Some(header) => manners.id_header = header,
             None => {}
@@ -440,6 +449,9 @@ mod tests {
             (json!({"preset": "hmac", "header": "x-sig", "idHeader": "X-Sig"}), Err("idHeader")),
             (json!({"preset": "bearer", "idHeader": "Authorization"}), Err("idHeader")),
             (json!({"preset": "basic", "username": "u", "idHeader": "authorization"}), Err("idHeader")),
+            (json!({"preset": "hmac", "timestampHeader": "x-time", "idHeader": "X-Time"}), Err("idHeader")),
+            (json!({"preset": "hmac", "idHeader": "Authorization"}), Err("idHeader")),
+            (json!({"preset": "token", "idHeader": "User-Agent"}), Err("idHeader")),
             (json!({"preset": "github", "acceptedStatus": 200}), Err("acceptedStatus")),
         ] {
             let expected = expected.map(|(name, status)| (name.to_owned(), status)).map_err(str::to_owned);

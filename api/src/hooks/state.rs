@@ -11,6 +11,7 @@ use agent_trigger::{
     error_chain::chain,
     store::error::StoreError,
 };
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -176,16 +177,15 @@ impl Hooks {
     }
 
     /// Returns the secrets before the present one that are live at `now`, in seconds since 1970, as far as they can be
-    /// read, and the error if one of them cannot. They are read for a signature that the present one does not fit:
-    /// whoever has that one does not wait for them. One that was deleted is live no longer. Of the stack's own webhook it
-    /// is the version before, for ten minutes.
+    /// read, and the error if one of them cannot. They are read at once, and only for a signature that the present one
+    /// does not fit. A sender that has the present one does not wait for them. One that was deleted is live no longer.
+    /// The stack's own webhook has one: the version before, for ten minutes.
     pub async fn earlier_secrets(&self, hook: &Hook, now: i64) -> (Vec<Secret>, Option<ApiError>) {
-        let mut read = Vec::new();
+        let listed =
+            hook.versions.iter().skip(1).map(async |version| self.secrets.get(&hook.id, *version).await.map(Some));
+        let mut read = join_all(listed).await;
         if hook.pointer.is_none() {
             read.push(self.secrets.replaced(&hook.id, now).await);
-        }
-        for version in hook.versions.iter().skip(1) {
-            read.push(self.secrets.get(&hook.id, *version).await.map(Some));
         }
         let (mut secrets, mut fault) = (Vec::new(), None);
         for read in read {

@@ -84,8 +84,8 @@ impl Webhook {
         webhook.filter(|_| problems.is_empty()).ok_or(problems)
     }
 
-    /// Reads the scheme with its options, `allowedIps` and `ratePerMinute`, and adds each problem with the name of its member. Returns
-    /// `None` if there is no scheme.
+    /// Reads the scheme with its options, `allowedIps` and `ratePerMinute`, and adds each problem with the name of its
+    /// member. Returns `None` if there is no scheme.
     fn needed(config: &Map<String, Value>, problems: &mut Vec<(String, String)>) -> Option<Self> {
         let scheme = Scheme::read(config, problems);
         let manners = Manners::read(config, scheme.as_ref(), problems);

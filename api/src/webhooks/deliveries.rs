@@ -90,8 +90,8 @@ fn explained(state: &str, reason: &str, is_again: bool) -> Option<&'static str> 
         }
         ("handshake", _) => "The sender asked whether somebody listens, and was answered. Nothing runs.",
         (_, "secret") => {
-            "The secret cannot be read, so that nothing can be believed, and the sender was told to come again. Replace the \
-             secret, or ask those who run the stack for the hook function's log."
+            "A secret that it may be signed with cannot be read, so that nobody knows whether it is right. The sender was told \
+             to come again. Replace the secret, or ask those who run the stack for the hook function's log."
         }
         (_, "settings") => {
             "The settings of this webhook are not understood, so that nothing can be checked, and the sender was told to come \

@@ -86,7 +86,7 @@ pub async fn completed(
 }
 
 /// Stores a secret as the present one, and returns the item as it is then. The secret before it stays live for
-/// `grace_seconds`, and those that are still live no longer.
+/// `grace_seconds`. Those that are still live end then at the latest.
 ///
 /// # Errors
 /// Returns an error if a service does not answer. The secret before it is then still the present one.

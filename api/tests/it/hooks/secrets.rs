@@ -75,6 +75,20 @@ async fn the_stacks_secret_is_replaced_without_a_redeployment() {
     assert_eq!(send(&hooks, SECRET).await.0, StatusCode::NOT_FOUND);
 }
 
+/// The version before the newest one is good, also if the process knows an older one.
+#[tokio::test]
+async fn two_replacements_that_no_process_saw_refuse_neither() {
+    for secret in [OTHER, "a-third-secret-of-the-stack"] {
+        let world = World::start().await;
+        world.stack.ssm.put(&name(), SECRET);
+        let hooks = world.hooks().await;
+        assert_eq!(send(&hooks, SECRET).await.0, StatusCode::ACCEPTED);
+        world.stack.ssm.put_versions(&name(), &[SECRET, OTHER, "a-third-secret-of-the-stack"]);
+        assert_eq!(send(&hooks, secret).await.0, StatusCode::ACCEPTED, "{secret}");
+        assert_eq!(send(&hooks, "of-a-stranger").await.0, StatusCode::UNAUTHORIZED);
+    }
+}
+
 #[tokio::test]
 async fn nothing_is_refused_while_the_stacks_secret_cannot_be_read() {
     let world = World::start().await;
