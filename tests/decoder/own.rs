@@ -246,3 +246,113 @@ fn other_words_for_stopping_short_are_heard() {
         assert_eq!(whole(NDJSON, lines(document)).verdict, Verdict::Completed, "{document}");
     }
 }
+
+/// What says nothing of the end must not hide what does, and prose is no word.
+#[test]
+fn the_reason_of_an_end_is_heard_only_if_it_says_how() {
+    for (end, expected) in [
+        (r#"{"type":"done","status":"cancelled","reason":"user closed the tab"}"#, FinishReason::Cancelled),
+        (
+            r#"{"type":"end","reason":"eof","result":{"text":"Good m","stop_reason":"max_tokens"}}"#,
+            FinishReason::MaxTokens,
+        ),
+        (r#"{"type":"done","reason":"max_tokens"}"#, FinishReason::MaxTokens),
+    ] {
+        assert_eq!(whole(NDJSON, lines(end)).verdict, Verdict::Incomplete(expected), "{end}");
+    }
+    let body = lines("{\"stop_reason\":\"max_tokens\"}\n{\"type\":\"done\",\"reason\":\"stream closed\"}");
+    assert_eq!(whole(NDJSON, body).verdict, Verdict::Incomplete(FinishReason::MaxTokens));
+    for end in ["finished without error", "Maximum similarity reached", "stop", "eof"] {
+        let end = format!("{{\"type\":\"done\",\"reason\":\"{end}\"}}");
+        assert_eq!(whole(NDJSON, lines(&end)).verdict, Verdict::Completed, "{end}");
+    }
+}
+
+#[test]
+fn a_mark_of_an_error_is_a_failure_under_a_member_and_behind_a_full_answer() {
+    for end in [r#"{"delta":"[ERROR] boom"}"#, "{\"error\":\"boom\"}\n\ndata: {\"text\":\"[ERROR] boom\"}"] {
+        assert_eq!(whole(SSE, events(&format!("data: {end}\n\n"))).verdict, failed("boom"), "{end}");
+    }
+    let long = "word ".repeat(4_000);
+    for (piece, end) in [
+        (format!("\"{long}\""), "\"[ERROR] boom\""),
+        (format!("{{\"delta\":\"{long}\"}}"), "{\"delta\":\"[ERROR] boom\"}"),
+    ] {
+        let body = format!("data: {piece}\n\ndata: {piece}\n\ndata: {end}\n\n");
+        assert_eq!(whole(SSE, body).verdict, failed("boom"), "{end}");
+    }
+    // A log that is quoted.
+    let body = events("data: [ERROR] disk full\ndata: [INFO] restarted\n\n");
+    assert_eq!(whole(SSE, body).verdict, Verdict::Completed);
+}
+
+#[test]
+fn an_envelope_without_an_answer_tells_its_code() {
+    for body in [
+        r#"{"code":500,"message":"boom","data":null}"#,
+        r#"{"code":"ERR_X","message":"boom","data":""}"#,
+        r#"{"success":0,"message":"boom"}"#,
+        r#"{"err_msg":"boom"}"#,
+    ] {
+        assert_eq!(whole(JSON, body).verdict, failed("boom"), "{body}");
+    }
+    for body in [
+        r#"{"reply":"The codes mean…","message":"ok","code":"ERR_X"}"#,
+        r#"{"response":"Done.","message":"ok","success":0}"#,
+        r#"{"message":"Nothing to do today.","succeeded":0,"failed":0}"#,
+        r#"{"success":true,"message":"Nothing to do today.","succeeded":0,"failed":0}"#,
+        r#"{"answer":"Done.","errmsg":"no error"}"#,
+    ] {
+        assert_eq!(whole(JSON, body).verdict, Verdict::Completed, "{body}");
+    }
+}
+
+#[test]
+fn the_objects_that_hold_an_answer_are_all_asked_whether_it_waits() {
+    for (body, expected) in [
+        (r#"{"message":{"content":"May I?","requires_approval":true}}"#, FinishReason::Interrupt),
+        (r#"{"data":{"text":"a"},"data":{"text":"May I?","requires_approval":true}}"#, FinishReason::Interrupt),
+        (r#"{"data":{"text":"Good m","done_reason":"length"}}"#, FinishReason::MaxTokens),
+        (r#"{"data":{"status":"awaiting_approval","text":"May I?"}}"#, FinishReason::Interrupt),
+    ] {
+        assert_eq!(whole(JSON, body).verdict, Verdict::Incomplete(expected), "{body}");
+    }
+}
+
+/// An object beside the text is what the answer is about.
+#[test]
+fn what_an_answer_is_about_says_nothing_of_the_run() {
+    for body in [
+        r#"{"answer":"The account is suspended.","data":{"id":"a1","status":"suspended"}}"#,
+        r#"{"answer":"It was granted.","data":{"type":"approval","id":7}}"#,
+        r#"{"answer":"Invoice 17 failed.","data":{"invoice":17,"state":"failed"}}"#,
+        r#"{"answer":"It fails at f.","data":{"message":"x","stack":"TypeError: x\n    at f (a.js:1)"}}"#,
+        r#"{"answer":"It fails at f.","stack":"TypeError: x\n    at f (a.js:1)"}"#,
+        r#"{"answer":"3 expenses wait.","pending_approval":3}"#,
+        r#"{"answer":"Done.","approvalRequired":"no"}"#,
+        r#"{"answer":"Done.","requires_approval":"False"}"#,
+        r#"{"answer":"The ticket is blocked.","state":"blocked"}"#,
+        r#"{"answer":"Done.","window":1,"state":"maximized"}"#,
+    ] {
+        assert_eq!(whole(JSON, body).verdict, Verdict::Completed, "{body}");
+    }
+    for body in [r#"{"data":{"state":"failed","message":"boom"}}"#, r#"{"state":"failed","message":"boom"}"#] {
+        assert_eq!(whole(JSON, body).verdict, failed("boom"), "{body}");
+    }
+}
+
+/// A tool needs an approval, gets it, and works.
+#[test]
+fn a_tool_whose_result_came_waits_no_longer() {
+    let asks = r#"{"type":"tool_call","name":"rm","requires_approval":true}"#;
+    let result = r#"{"type":"tool_result","toolName":"rm","requires_approval":true,"result":"deleted"}"#;
+    let text = r#"{"type":"text","text":"Deleted."}"#;
+    assert_eq!(whole(NDJSON, lines(&format!("{asks}\n{result}\n{text}"))).verdict, Verdict::Completed);
+    assert_eq!(whole(NDJSON, lines(&format!("{result}\n{text}"))).verdict, Verdict::Completed);
+    let waits = Verdict::Incomplete(FinishReason::Interrupt);
+    assert_eq!(whole(NDJSON, lines(asks)).verdict, waits);
+    assert_eq!(whole(NDJSON, lines(&format!("{result}\n{asks}"))).verdict, waits);
+    // The run itself asks: no result of a tool answers that.
+    let run = r#"{"type":"approval_request","text":"May I?"}"#;
+    assert_eq!(whole(NDJSON, lines(&format!("{asks}\n{run}\n{result}"))).verdict, waits);
+}

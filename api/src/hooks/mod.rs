@@ -7,6 +7,7 @@
 
 pub mod body;
 pub mod event;
+pub mod manners;
 pub mod receipts;
 pub mod receive;
 pub mod router;

@@ -1,10 +1,7 @@
 //! The schemes by which a sender proves who it is, as `webhookConfig` names them. There is no scheme that proves
 //! nothing.
 
-use axum::http::{
-    HeaderName, StatusCode,
-    header::{AUTHORIZATION, USER_AGENT},
-};
+use axum::http::{HeaderName, header::AUTHORIZATION};
 use serde_json::{Map, Value, json};
 
 use crate::hooks::event::is_shown;
@@ -174,7 +171,7 @@ impl Scheme {
 
     /// Returns the header of the secret or the signature, or `None` for the presets whose senders have names of their own
     /// for it.
-    fn header(&self) -> Option<&HeaderName> {
+    pub(super) fn header(&self) -> Option<&HeaderName> {
         match self {
             Self::Standard | Self::Github | Self::Slack | Self::Stripe => None,
             Self::Hmac(hmac) => Some(&hmac.header),
@@ -225,53 +222,6 @@ impl Scheme {
     }
 }
 
-/// How a hook knows a delivery again, and answers one that it accepts. The presets whose senders sign an id have no
-/// options for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Manners {
-    /// The header that names a delivery whose sender signs no id.
-    pub id_header: HeaderName,
-    /// The status of an answer that accepts a delivery. Some senders take any other than 200 for a failure, and send
-    /// again.
-    pub accepted: StatusCode,
-}
-
-impl Default for Manners {
-    fn default() -> Self {
-        Self { id_header: HeaderName::from_static("idempotency-key"), accepted: StatusCode::ACCEPTED }
-    }
-}
-
-impl Manners {
-    /// Reads the options `idHeader` and `acceptedStatus` of a `webhookConfig`. Each problem is added with the name of its
-    /// member, and the member then has its default.
-    pub fn read(config: &Map<String, Value>, scheme: Option<&Scheme>, problems: &mut Vec<(String, String)>) -> Self {
-        let mut options = Options { config, problems };
-        let mut manners = Self::default();
-        // Headers that say the same in other deliveries. By them all of these would be one.
-        let is_taken = |header: &HeaderName| {
-            let is_of_scheme = scheme.and_then(Scheme::header) == Some(header);
-            let is_time = matches!(scheme, Some(Scheme::Hmac(hmac)) if hmac.timestamp.as_ref() == Some(header));
-            is_of_scheme || is_time || [AUTHORIZATION, USER_AGENT].contains(header)
-        };
-        match options.header("idHeader") {
-            Some(header) if is_taken(&header) => {
-                options.problem("idHeader", "must be a header of its own, with another id in each delivery".to_owned());
-            }
-            Some(header) => manners.id_header = header,
-            None => {}
-        }
-        match config.get("acceptedStatus") {
-            None | Some(Value::Null) => {}
-            // The page sends texts.
-            Some(status) if *status == 202 || *status == "202" => {}
-            Some(status) if *status == 200 || *status == "200" => manners.accepted = StatusCode::OK,
-            Some(_) => options.problem("acceptedStatus", "must be 200 or 202".to_owned()),
-        }
-        manners
-    }
-}
-
 /// The presets as `GET /providers` shows them.
 pub fn providers() -> Vec<Value> {
     let option = |(name, description): &(&str, &str)| json!({"name": name, "description": description});
@@ -283,14 +233,14 @@ pub fn providers() -> Vec<Value> {
 }
 
 /// The options in a `webhookConfig`.
-struct Options<'a> {
-    config: &'a Map<String, Value>,
-    problems: &'a mut Vec<(String, String)>,
+pub(super) struct Options<'a> {
+    pub(super) config: &'a Map<String, Value>,
+    pub(super) problems: &'a mut Vec<(String, String)>,
 }
 
 impl Options<'_> {
     /// Adds a problem of the member `name`.
-    fn problem(&mut self, name: &str, problem: String) {
+    pub(super) fn problem(&mut self, name: &str, problem: String) {
         self.problems.push((name.to_owned(), problem));
     }
 
@@ -313,7 +263,7 @@ impl Options<'_> {
 
     /// Returns an option that names a header, or `None` if it is absent. A name that is none, that HTTP or the API uses
     /// itself, or under which the secret would be shown, is a problem, and `None`.
-    fn header(&mut self, name: &str) -> Option<HeaderName> {
+    pub(super) fn header(&mut self, name: &str) -> Option<HeaderName> {
         let text = self.text(name)?;
         let header = HeaderName::from_bytes(text.as_bytes()).ok().filter(|header| !TAKEN.contains(&header.as_str()));
         // The secret or the signature would stand in the event, in the prompt and in receipts. A time may.
@@ -420,42 +370,5 @@ mod tests {
         assert_eq!((hmac.encoding, hmac.algorithm), (Encoding::Base64, Algorithm::Sha512));
         assert_eq!(hmac.timestamp.as_ref().map(HeaderName::as_str), Some("x-time"));
         assert_eq!(hmac.around, ("v0:{timestamp}:".to_owned(), String::new()));
-    }
-
-    /// The rows: the options beside a preset, and what is read, or the member with a problem.
-    #[test]
-    fn a_delivery_is_known_and_answered_as_configured() {
-        let read = |config: &Value| {
-            let (config, mut problems) = (config.as_object().unwrap(), Vec::new());
-            let scheme = Scheme::read(config, &mut problems);
-            let Manners { id_header, accepted } = Manners::read(config, scheme.as_ref(), &mut problems);
-            match problems.first() {
-                None => Ok((id_header.to_string(), accepted.as_u16())),
-                Some((name, _)) => Err(name.clone()),
-            }
-        };
-        for (config, expected) in [
-            (json!({"preset": "hmac"}), Ok(("idempotency-key", 202))),
-            (
-                json!({"preset": "hmac", "idHeader": "Linear-Delivery", "acceptedStatus": 200}),
-                Ok(("linear-delivery", 200)),
-            ),
-            (json!({"preset": "token", "acceptedStatus": "200"}), Ok(("idempotency-key", 200))),
-            (json!({"preset": "bearer", "idHeader": null, "acceptedStatus": "202"}), Ok(("idempotency-key", 202))),
-            (json!({"preset": "basic", "username": "u", "acceptedStatus": 204}), Err("acceptedStatus")),
-            (json!({"preset": "token", "acceptedStatus": true}), Err("acceptedStatus")),
-            (json!({"preset": "token", "idHeader": "a b"}), Err("idHeader")),
-            (json!({"preset": "token", "idHeader": "X-Webhook-Token"}), Err("idHeader")),
-            (json!({"preset": "hmac", "header": "x-sig", "idHeader": "X-Sig"}), Err("idHeader")),
-            (json!({"preset": "bearer", "idHeader": "Authorization"}), Err("idHeader")),
-            (json!({"preset": "basic", "username": "u", "idHeader": "authorization"}), Err("idHeader")),
-            (json!({"preset": "hmac", "timestampHeader": "x-time", "idHeader": "X-Time"}), Err("idHeader")),
-            (json!({"preset": "hmac", "idHeader": "Authorization"}), Err("idHeader")),
-            (json!({"preset": "token", "idHeader": "User-Agent"}), Err("idHeader")),
-            (json!({"preset": "github", "acceptedStatus": 200}), Err("acceptedStatus")),
-        ] {
-            let expected = expected.map(|(name, status)| (name.to_owned(), status)).map_err(str::to_owned);
-            assert_eq!(read(&config), expected, "{config}");
-        }
     }
 }

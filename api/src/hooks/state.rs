@@ -20,8 +20,9 @@ use crate::{
     error::ApiError,
     hooks::{
         event::Receiver,
+        manners::Manners,
         receipts::Receipts,
-        scheme::{Manners, Scheme},
+        scheme::Scheme,
         secrets::Secrets,
         settings::HookSettings,
         webhook::{Webhook, is_address, live_versions},

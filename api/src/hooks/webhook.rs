@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     hooks::{
-        scheme::{Manners, Preset, Scheme},
+        manners::Manners,
+        scheme::{Preset, Scheme},
         state::GITHUB_HOOK,
     },
     times::rfc3339,

@@ -126,6 +126,7 @@ const KEPT: &[&[u8]] = &[
     b"errorMsg",
     b"error_msg",
     b"errMsg",
+    b"err_msg",
     b"errmsg",
     b"hasError",
     b"has_error",

@@ -6,10 +6,9 @@ use std::sync::LazyLock;
 use memchr::memmem::Finder;
 
 use crate::agent::framing::frame::{Frame, Source};
-use crate::agent::protocol::members::{ANSWERS, Members, Name, Names, is_exception};
+use crate::agent::protocol::members::{ANSWERS, Members, Name, Names, WHOLE, is_exception};
 use crate::agent::protocol::names::{is_failure_word, name_of};
-use crate::agent::protocol::notes::word_in;
-use crate::agent::protocol::words::{error_text, message_of, message_of_frame, reported};
+use crate::agent::protocol::words::{error_text, message_of, message_of_frame, reported, word_in};
 use crate::domain::answer::AnswerError;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson, Str};
@@ -43,6 +42,7 @@ pub(super) const SIGNS: Names = Names::of(&[
     Name::State,
     Name::Status,
     Name::StatusCode,
+    Name::Succeeded,
     Name::Success,
     Name::Type,
     Name::ErrorKind,
@@ -70,7 +70,7 @@ pub(crate) fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Fai
     if !is_certain && is_tools(frame, members) {
         return None;
     }
-    if is_certain || says_failed(members) {
+    if is_certain || says_failed(members, Place::Frame) {
         let message = match exception {
             Some(exception) => error_text(exception),
             None => {
@@ -80,20 +80,21 @@ pub(crate) fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Fai
         };
         return Some(Failed { message, is_final });
     }
-    let found = nested.find_map(|value| failure_in(frame, value));
+    let place = if nested.peek().is_some() && has_text(members) { Place::BesideText } else { Place::Answer };
+    let found = nested.find_map(|value| failure_in(frame, value, place));
     if found.is_some() || !members.has_twice(HOLDERS) {
         return found;
     }
-    Members::all_objects(frame.text, HOLDERS).find_map(|value| failure_in(frame, value))
+    Members::all_objects(frame.text, HOLDERS).find_map(|value| failure_in(frame, value, place))
 }
 
 /// Returns the failure that the object in a member of a frame reports. Returns `None` if it reports none or is about a
 /// tool.
-fn failure_in(frame: &Frame<'_>, value: RawJson<'_>) -> Option<Failed> {
+fn failure_in(frame: &Frame<'_>, value: RawJson<'_>, place: Place) -> Option<Failed> {
     let inner = Members::of(value.raw());
     let exception = exception_of(&inner);
-    let is_failure =
-        !is_tools(frame, &inner) && (inner.is(Name::Type, "error") || exception.is_some() || says_failed(&inner));
+    let is_failure = !is_tools(frame, &inner)
+        && (inner.is(Name::Type, "error") || exception.is_some() || says_failed(&inner, place));
     is_failure
         .then(|| Failed { message: exception.map_or_else(|| message_of(value, &[]), error_text), is_final: false })
 }
@@ -115,21 +116,44 @@ pub(crate) fn error_beside(frame: &Frame<'_>) -> Option<AnswerError> {
     (says_failed && !is_tools).then(|| reported(message_of(RawJson::cut(frame.text), &[])))
 }
 
+/// Where an object stands whose members may say that the run failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// It is the frame.
+    Frame,
+    /// It stands in the place of the answer.
+    Answer,
+    /// It stands beside the answer's text, and may be what the answer is about.
+    BesideText,
+}
+
+/// Returns true if a member that holds an answer is a text that is not empty.
+pub(super) fn has_text(members: &Members<'_>) -> bool {
+    const HOLDING: Names = Names::of(&ANSWERS);
+    let is_text = |value: RawJson<'_>| value.as_str().is_some_and(|text| !text.is_empty());
+    members.has_any(HOLDING) && members.any(|name, value| HOLDING.contains(name) && is_text(value))
+}
+
 /// Returns true if one of the members says by [`Name::says_failed`] that the run failed. An `error` beside an
 /// `original_type` does not count. A `code`, and a 0 under `success` or `ok`, count only beside a `message` and without an
-/// answer. The object must not be about a tool.
-fn says_failed(members: &Members<'_>) -> bool {
-    const WHOLE: Names = Names::of(&[Name::Data, Name::Text, Name::Content, Name::Answer, Name::Result, Name::Output]);
+/// answer, a `stack` only without an answer. A `state` and a `stack` do not count beside the answer's text. The object
+/// must not be about a tool.
+fn says_failed(members: &Members<'_>, place: Place) -> bool {
+    let has_answer =
+        || members.has_any(WHOLE) && members.any(|name, value| WHOLE.contains(name) && value.is_something());
     members.has_any(SIGNS)
         && members.any(|name, value| {
             name.says_failed(value)
                 && match name {
                     Name::Error => !members.has(Name::OriginalType),
-                    // A bare `code` is many things, and a 0 may be a count. Beside nothing but a message it is a status.
-                    Name::Code => members.has(Name::Message) && !members.has_any(WHOLE),
+                    // A bare `code` is many things. Beside nothing but a message it is a status.
+                    Name::Code => members.has(Name::Message) && !has_answer(),
+                    // A 0 may be a count.
                     Name::Success | Name::Ok if value.raw() == b"0" => {
-                        members.has(Name::Message) && !members.has_any(WHOLE)
+                        members.has(Name::Message) && !members.has(Name::Failed) && !has_answer()
                     }
+                    Name::State => place != Place::BesideText,
+                    Name::Stack => place != Place::BesideText && !has_answer(),
                     _ => true,
                 }
         })
@@ -142,7 +166,7 @@ impl Name {
     ///   not hold.
     /// - `errorMessage`, `errorCode`: so, too, and it is no word of success.
     /// - `status`, `state`: a word of failure other than `fail`. `status`: a number from 400 to 599, too.
-    /// - `success`, `ok`: false or 0. `isError`, `failed`: true. Either may be a text.
+    /// - `success`, `ok`: false or 0. `succeeded`: false. `isError`, `failed`: true. Each may be a text.
     /// - `statusCode`: at least 400. `code`: from 400 to 599, a word of failure, or a code of Node's, such as `ERR_X`. A
     ///   number may be a text.
     /// - `stack`: it has a line of a JavaScript trace.
@@ -168,6 +192,7 @@ impl Name {
                     || self == Name::Status && value.as_count().is_some_and(|code| (400..600).contains(&code))
             }
             Name::Success | Name::Ok => is_flag("false") || value.raw() == b"0",
+            Name::Succeeded => is_flag("false"),
             Name::IsError | Name::Failed => is_flag("true"),
             Name::StatusCode => count().is_some_and(|code| code >= 400),
             Name::Code => {
@@ -207,7 +232,7 @@ fn is_failure(word: Str<'_>) -> bool {
 
 /// Returns true for a text that is blank, `none`, `null`, `false` or `undefined` in any case, and for an object whose
 /// `code` is 0 and whose `message` is absent, empty, `ok` or `success`.
-fn is_nothing_said(value: RawJson<'_>) -> bool {
+pub(super) fn is_nothing_said(value: RawJson<'_>) -> bool {
     if value.is_object() {
         let [code, message] = scan::pick(value.raw(), ["code", "message"]);
         let message = message.and_then(RawJson::as_str).map(|text| text.read(16).to_ascii_lowercase());
@@ -222,7 +247,7 @@ fn is_nothing_said(value: RawJson<'_>) -> bool {
 /// Returns true if a code says that nothing went wrong: a word such as `ok`, or a number below 400.
 fn is_word_of_success(value: RawJson<'_>) -> bool {
     let word = value.whole_str().map(|word| word.read(16).to_ascii_lowercase());
-    word.is_some_and(|word| matches!(word.as_str(), "0" | "ok" | "success" | "no_error" | "200"))
+    word.is_some_and(|word| matches!(word.as_str(), "0" | "ok" | "success" | "no_error" | "no error" | "200"))
         || value.as_count().is_some_and(|code| code < 400)
 }
 

@@ -3,14 +3,14 @@
 
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::failure::{failure_of, is_tools};
-use crate::agent::protocol::marks::{Mark, is_word_of_end, mark_of};
-use crate::agent::protocol::members::{ANSWERS, Members, Name};
+use crate::agent::protocol::marks::{is_word_of_end, take_mark};
+use crate::agent::protocol::members::{ANSWERS, Members, Name, Names};
 use crate::agent::protocol::names::{is_failure_word, stop_by_name};
 use crate::agent::protocol::notes::{
     STOP_HOLDERS, STOP_SIGNS, asks, note_stop, note_usage, stop_by_state, waits_within,
 };
 use crate::agent::protocol::strands;
-use crate::agent::protocol::words::{is_repr, is_word, message_of, message_of_frame, plain, push_answer, reported};
+use crate::agent::protocol::words::{is_repr, is_word, message_of, message_of_frame, push_answer, reported};
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
@@ -70,6 +70,8 @@ pub(crate) struct Generic {
     has_said: bool,
     /// The agent waits for a person and has said nothing since.
     waits: bool,
+    /// It waits because a tool needs an approval.
+    tool_waits: bool,
     /// The last name of an event, and the last type, that do not say how the run ends.
     plain_name: Vec<u8>,
     plain_type: Vec<u8>,
@@ -167,7 +169,7 @@ impl Generic {
                 if frame.dropped.is_some() || scan::is_whole(frame.text) =>
             {
                 transcript.is_understood |= strands::repr_stopped(inner, transcript);
-                let is_full = transcript.pieces.is_truncated() && self.under == Under::Bare;
+                let is_full = transcript.pieces.is_truncated() && self.under == Under::Bare && !inner.starts_with(b"[");
                 if is_full && !transcript.may_go_on() && frame.dropped.is_none() {
                     transcript.is_understood = true;
                 } else if frame.dropped.is_none() {
@@ -261,8 +263,17 @@ impl Generic {
         // The one document of an answer may be named after a tool, and still hold what the agent says.
         let is_document = frame.source == Source::Document;
         if !is_document && is_tools(frame, members) {
-            if members.has(Name::StopReason) || asks(members) {
+            // A result of the tool that had asked means that somebody approved.
+            const RESULTS: Names = Names::of(&[Name::Result, Name::Output, Name::Content]);
+            let has_result = members.any(|name, value| RESULTS.contains(name) && value.is_something());
+            let asks = asks(members) && !has_result;
+            if has_result && self.tool_waits {
+                (self.waits, self.tool_waits) = (false, false);
+                transcript.finish = None;
+            }
+            if members.has(Name::StopReason) || asks {
                 self.note_stop(frame, members, transcript);
+                self.tool_waits = asks && self.waits;
             }
             return None;
         }
@@ -285,7 +296,7 @@ impl Generic {
         }
         let Some((name, text)) = answer_of(members) else { return };
         transcript.is_understood = true;
-        if mark_of(frame, text.as_str().as_bytes()) == Some(Mark::End) {
+        if take_mark(frame, text.as_str().as_bytes(), transcript) {
             return;
         }
         let kind = members.get(Name::Type).and_then(RawJson::whole_str);
@@ -326,7 +337,8 @@ impl Generic {
             && !transcript.may_go_on()
             && first().is_some_and(|name| {
                 let text = members.get(name).and_then(RawJson::as_str);
-                self.under == Under::Member(name) && text.is_some_and(|text| !text.is_empty())
+                self.under == Under::Member(name)
+                    && text.is_some_and(|text| !text.is_empty() && !text.raw().starts_with(b"["))
             })
     }
 
@@ -367,11 +379,19 @@ impl Generic {
         }
         let had_failed = transcript.failure.is_some();
         let before = transcript.finish.filter(|reason| self.waits && reason.waits());
+        let had_stopped = std::mem::take(&mut transcript.has_stopped);
+        let earlier = transcript.finish.take();
         note_stop(frame, members, transcript);
-        if let Some(reason) = waits_within(members) {
+        if let Some(reason) = waits_within(frame, members) {
             transcript.finish = Some(reason);
             transcript.is_understood = true;
         }
+        // What the run itself says is no tool's.
+        self.tool_waits &= transcript.finish.is_none();
+        if transcript.finish.is_none() && !transcript.has_stopped {
+            transcript.finish = earlier;
+        }
+        transcript.has_stopped |= had_stopped;
         if !had_failed && transcript.failure.is_some() {
             transcript.failure = Some(reported(message_of(RawJson::cut(frame.text), &[])));
         }
@@ -379,6 +399,7 @@ impl Generic {
             transcript.finish = before;
         }
         self.waits = transcript.finish.is_some_and(FinishReason::waits);
+        self.tool_waits &= self.waits;
         if says_nothing && stop_by_state(frame, members).is_none() {
             self.plain_type = kind[..kind.len().min(64)].to_vec();
         }
@@ -388,17 +409,6 @@ impl Generic {
     pub(crate) fn end(&self, transcript: &Transcript) -> Verdict {
         transcript.at_end()
     }
-}
-
-/// Takes a mark in the place of a piece, and returns true if the text is one. That of an error is a failure, which
-/// further answer takes back.
-fn take_mark(frame: &Frame<'_>, text: &[u8], transcript: &mut Transcript) -> bool {
-    let mark = mark_of(frame, text);
-    if let Some(Mark::Failure(words)) = mark {
-        transcript.is_understood = true;
-        transcript.failure = Some(reported(plain(words)));
-    }
-    mark.is_some()
 }
 
 /// Returns the kind of an event: its `type` or its `event`, a string in its quotes, or otherwise its name. The escapes

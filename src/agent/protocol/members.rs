@@ -44,12 +44,13 @@ names! {
     OriginalType = b"original_type",
     Status = b"status",
     State = b"state",
-    Success = b"success" = b"isSuccess" = b"is_success" = b"succeeded",
+    Success = b"success" = b"isSuccess" = b"is_success",
+    Succeeded = b"succeeded",
     IsError = b"isError" = b"is_error" = b"hasError" = b"has_error",
     Ok = b"ok",
     Failed = b"failed",
     Errors = b"errors",
-    ErrorMessage = b"errorMessage" = b"error_message" = b"errorMsg" = b"error_msg" = b"errMsg" = b"errmsg",
+    ErrorMessage = b"errorMessage" = b"error_message" = b"errorMsg" = b"error_msg" = b"errMsg" = b"err_msg" = b"errmsg",
     ErrorCode = b"errorCode" = b"error_code",
     Code = b"code",
     ErrorType = b"errorType",
@@ -144,6 +145,10 @@ pub(super) const ANSWERS: [Name; 10] = [
     Name::Result,
     Name::Output,
 ];
+
+/// Those of [`ANSWERS`] that may hold a whole answer.
+pub(super) const WHOLE: Names =
+    Names::of(&[Name::Data, Name::Text, Name::Content, Name::Response, Name::Answer, Name::Result, Name::Output]);
 
 impl Name {
     /// Returns which member this is, by its name in any spelling, with its escapes read. A member whose name ends in

@@ -2,8 +2,10 @@
 
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::duplicates;
-use crate::agent::protocol::members::{ANSWERS, Members, Name, Names};
-use crate::agent::protocol::names::stop_by_name;
+use crate::agent::protocol::failure::{has_text, is_nothing_said};
+use crate::agent::protocol::members::{ANSWERS, Members, Name, Names, WHOLE};
+use crate::agent::protocol::names::{is_failure_word, stop_by_name};
+use crate::agent::protocol::words::word_in;
 use crate::agent::transcript::Transcript;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson};
@@ -88,14 +90,8 @@ pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &m
     if let Some(reason) = members.get(Name::StopReason).or_else(|| reason_of_end(members)) {
         return transcript.stopped(word_in(reason));
     }
-    // In a stream a message is one of many.
-    let message = members.get(Name::Message).filter(|message| frame.source == Source::Document && message.is_object());
-    let mut reason = members.objects(STOP_HOLDERS).chain(message).find_map(reason_in);
-    let holders = if message.is_some() { STOP_HOLDERS.and(Name::Message) } else { STOP_HOLDERS };
-    if members.has_twice(holders) {
-        let all = Members::all_objects(frame.text, holders).filter_map(reason_in);
-        all.for_each(|other| duplicates::hear(&mut reason, other));
-    }
+    let mut reason = None;
+    within(frame, members).filter_map(reason_in).for_each(|other| duplicates::hear(&mut reason, other));
     if let Some(reason) = reason {
         return transcript.stopped(word_in(reason));
     }
@@ -103,6 +99,16 @@ pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &m
         transcript.finish = Some(reason);
         transcript.is_understood = true;
     }
+}
+
+/// Returns the objects under the members that hold an answer, duplicates included. The message of a document is one of
+/// them. In a stream a message is one of many.
+fn within<'a>(frame: &Frame<'a>, members: &Members<'a>) -> impl Iterator<Item = RawJson<'a>> {
+    let is_document = frame.source == Source::Document;
+    let holders = if is_document { STOP_HOLDERS.and(Name::Message) } else { STOP_HOLDERS };
+    let all = members.has_twice(holders).then(|| Members::all_objects(frame.text, holders));
+    let first = all.is_none().then(|| members.objects(holders));
+    all.into_iter().flatten().chain(first.into_iter().flatten())
 }
 
 /// Returns the reason if a member asks for a person, or a flag says that the run was interrupted or cancelled. Returns
@@ -113,11 +119,21 @@ fn stop_by_flag(members: &Members<'_>) -> Option<FinishReason> {
         return None;
     }
     let is_true = |name| members.get(name).is_some_and(RawJson::is_true);
-    let asks = ASKS.into_iter().any(|name| members.get(name).is_some_and(RawJson::is_something));
-    if asks || is_true(Name::Interrupted) {
+    let asks = |value: RawJson<'_>| value.is_something() && !is_count(value) && !is_refusal(value);
+    if ASKS.into_iter().any(|name| members.get(name).is_some_and(asks)) || is_true(Name::Interrupted) {
         return Some(FinishReason::Interrupt);
     }
     is_true(Name::Cancelled).then_some(FinishReason::Cancelled)
+}
+
+/// Returns true for a number of several: `pending_approval: 3` tells how many wait for somebody.
+fn is_count(value: RawJson<'_>) -> bool {
+    value.as_count().is_some_and(|count| count > 1)
+}
+
+/// Returns true for a text that says no.
+fn is_refusal(value: RawJson<'_>) -> bool {
+    is_nothing_said(value) || value.whole_str().is_some_and(|text| text.read(8).trim().eq_ignore_ascii_case("no"))
 }
 
 /// Returns true if a frame about a tool asks a person: by a member, or by its `type` or `event`.
@@ -130,43 +146,41 @@ pub(super) fn asks(members: &Members<'_>) -> bool {
         || by_name(Name::Type).or_else(|| by_name(Name::Event)).is_some()
 }
 
-/// Returns the `reason` of a frame whose `type` says that the run is over. That of any other frame means other things.
+/// Returns the `reason` of a frame whose `type` says that the run is over, if it is a word that says how. It is often
+/// prose, and must not hide what the frame says elsewhere. The `reason` of any other frame means other things.
 fn reason_of_end<'a>(members: &Members<'a>) -> Option<RawJson<'a>> {
     const ENDS: [&str; 8] = ["done", "end", "ended", "finish", "finished", "complete", "completed", "stop"];
     let reason = members.get(Name::Reason)?;
     let kind = members.get(Name::Type)?.whole_str()?.read(16);
-    ENDS.iter().any(|end| kind.eq_ignore_ascii_case(end)).then_some(reason)
+    let word = word_in(reason)?.whole_str()?.read(64);
+    let is_word = !word.contains(' ') && (FinishReason::from_wire(&word).is_some() || is_failure_word(&word));
+    (is_word && ENDS.iter().any(|end| kind.eq_ignore_ascii_case(end))).then_some(reason)
 }
 
 /// Returns the reason if the object under a member that holds an answer says that the agent waits for a person: by a
-/// member that asks for one, or by its `status` or `type`. Other states in it are of what the answer is about.
-pub(super) fn waits_within(members: &Members<'_>) -> Option<FinishReason> {
-    members.objects(STOP_HOLDERS).find_map(|value| {
+/// member that asks for one, or by its `status`, `state` or `type`. Beside the answer's text these three are of what the
+/// answer is about. Other states in it always are.
+pub(super) fn waits_within(frame: &Frame<'_>, members: &Members<'_>) -> Option<FinishReason> {
+    let is_beside_text = has_text(members);
+    within(frame, members).find_map(|value| {
         let inner = Members::of(value.raw());
         let word = |name| inner.get(name).and_then(RawJson::whole_str).map(|word| word.read(64));
         let by_state = |name| FinishReason::from_wire(&word(name)?);
         let by_type = || stop_by_name(&word(Name::Type)?);
-        let found = stop_by_flag(&inner).or_else(|| by_state(Name::Status)).or_else(|| by_state(Name::State));
-        found.or_else(by_type).filter(|reason| reason.waits())
+        let by_word = || by_state(Name::Status).or_else(|| by_state(Name::State)).or_else(by_type);
+        let found = stop_by_flag(&inner).or_else(|| if is_beside_text { None } else { by_word() });
+        found.filter(|reason| reason.waits())
     })
 }
 
-/// Returns the stop reason in an object that holds the message, under the first of four names. Returns `None` if it has
-/// none.
+/// Returns the stop reason in an object that holds the message, under any of its names. Returns `None` if it has none.
 fn reason_in(holder: RawJson<'_>) -> Option<RawJson<'_>> {
-    let names = ["stop_reason", "stopReason", "finish_reason", "finishReason"];
-    let [snake, camel, chat, other] = duplicates::pick(holder, names);
-    snake.or(camel).or(chat).or(other)
+    Members::of(holder.raw()).get(Name::StopReason)
 }
 
-/// Returns the value that is the word of a stop reason: of an object its `type`, or else its `reason`, of a list the
-/// first element, and otherwise the value itself. Returns `None` if an object or a list has none.
-pub(super) fn word_in(reason: RawJson<'_>) -> Option<RawJson<'_>> {
-    match reason.raw().first() {
-        Some(b'{') => reason.get("type").or_else(|| reason.get("reason")),
-        Some(b'[') => reason.elements().next(),
-        _ => Some(reason),
-    }
+/// Returns true for reasons whose words are states of many things, too: windows are maximized, and tickets blocked.
+fn is_of_things(reason: FinishReason) -> bool {
+    matches!(reason, FinishReason::Limit | FinishReason::ContentFilter)
 }
 
 /// Returns the reason if the `status`, `state`, `type` or `event` of a frame says that the agent stopped, looked at in
@@ -174,8 +188,6 @@ pub(super) fn word_in(reason: RawJson<'_>) -> Option<RawJson<'_>> {
 /// something: in a stream it is progress.
 pub(super) fn stop_by_state(frame: &Frame<'_>, members: &Members<'_>) -> Option<FinishReason> {
     const STATES: Names = Names::of(&[Name::Status, Name::State, Name::Type, Name::Event]);
-    const WHOLE: Names =
-        Names::of(&[Name::Data, Name::Text, Name::Content, Name::Response, Name::Answer, Name::Result, Name::Output]);
     if !members.has_any(STATES) {
         return None;
     }
@@ -185,7 +197,7 @@ pub(super) fn stop_by_state(frame: &Frame<'_>, members: &Members<'_>) -> Option<
     let by_status =
         |name| FinishReason::from_wire(&word(name)?).filter(|reason| *reason != FinishReason::Working || is_ticket);
     by_status(Name::Status)
-        .or_else(|| by_status(Name::State))
+        .or_else(|| by_status(Name::State).filter(|reason| !is_of_things(*reason)))
         .or_else(|| stop_by_name(&word(Name::Type)?))
         .or_else(|| stop_by_name(&word(Name::Event)?))
 }

@@ -27,7 +27,7 @@ impl Generic {
                 let mut members = scan::Members::of(frame.text);
                 let is_same = members.by_ref().all(|(name, value)| match name.raw() {
                     b"type" => value.raw() == kind,
-                    raw => raw == word && matches!(value.raw(), [b'"', inner, ..] if *inner != b'"'),
+                    raw => raw == word && matches!(value.raw(), [b'"', inner, ..] if !matches!(inner, b'"' | b'[')),
                 });
                 is_same && members.is_closed()
             }

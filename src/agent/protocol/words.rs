@@ -124,6 +124,16 @@ pub(crate) fn error_text(error: RawJson<'_>) -> Option<String> {
     Some(text.into_string()).filter(|message| !message.is_empty())
 }
 
+/// Returns the value that is the word of a stop reason: of an object its `type`, or else its `reason`, of a list the
+/// first element, and otherwise the value itself. Returns `None` if an object or a list has none.
+pub(super) fn word_in(reason: RawJson<'_>) -> Option<RawJson<'_>> {
+    match reason.raw().first() {
+        Some(b'{') => reason.get("type").or_else(|| reason.get("reason")),
+        Some(b'[') => reason.elements().next(),
+        _ => Some(reason),
+    }
+}
+
 /// Returns text that is not JSON as the words of a failure, at most 2 KiB of it, or `None` if it is empty.
 pub(super) fn plain(text: &[u8]) -> Option<String> {
     let mut message = BoundedText::new(MAX_MESSAGE);
@@ -154,6 +164,7 @@ pub(crate) fn message_of(object: RawJson<'_>, last: &[&str]) -> Option<String> {
         "errorMsg",
         "error_msg",
         "errMsg",
+        "err_msg",
         "errmsg",
         "error_description",
         "exception",

@@ -1,0 +1,100 @@
+//! The id and the answer of deliveries whose senders sign no id, as `webhookConfig` configures them.
+
+use axum::http::{
+    HeaderName, StatusCode,
+    header::{AUTHORIZATION, USER_AGENT},
+};
+use serde_json::{Map, Value};
+
+use crate::hooks::scheme::{Options, Scheme};
+
+/// How a hook knows a delivery again, and answers one that it accepts. The presets whose senders sign an id have no
+/// options for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manners {
+    /// The header that names a delivery whose sender signs no id.
+    pub id_header: HeaderName,
+    /// The status of an answer that accepts a delivery. Some senders take any other than 200 for a failure, and send
+    /// again.
+    pub accepted: StatusCode,
+}
+
+impl Default for Manners {
+    fn default() -> Self {
+        Self { id_header: HeaderName::from_static("idempotency-key"), accepted: StatusCode::ACCEPTED }
+    }
+}
+
+impl Manners {
+    /// Reads the options `idHeader` and `acceptedStatus` of a `webhookConfig`. Each problem is added with the name of its
+    /// member, and the member then has its default.
+    pub fn read(config: &Map<String, Value>, scheme: Option<&Scheme>, problems: &mut Vec<(String, String)>) -> Self {
+        let mut options = Options { config, problems };
+        let mut manners = Self::default();
+        // Headers that say the same in other deliveries. By them all of these would be one.
+        let is_taken = |header: &HeaderName| {
+            let is_of_scheme = scheme.and_then(Scheme::header) == Some(header);
+            let is_time = matches!(scheme, Some(Scheme::Hmac(hmac)) if hmac.timestamp.as_ref() == Some(header));
+            is_of_scheme || is_time || [AUTHORIZATION, USER_AGENT].contains(header)
+        };
+        match options.header("idHeader") {
+            Some(header) if is_taken(&header) => {
+                options.problem("idHeader", "must be a header of its own, with another id in each delivery".to_owned());
+            }
+            Some(header) => manners.id_header = header,
+            None => {}
+        }
+        match config.get("acceptedStatus") {
+            None | Some(Value::Null) => {}
+            // The page sends texts.
+            Some(status) if *status == 202 || *status == "202" => {}
+            Some(status) if *status == 200 || *status == "200" => manners.accepted = StatusCode::OK,
+            Some(_) => options.problem("acceptedStatus", "must be 200 or 202".to_owned()),
+        }
+        manners
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The rows: the options beside a preset, and what is read, or the member with a problem.
+    #[test]
+    fn a_delivery_is_known_and_answered_as_configured() {
+        let read = |config: &Value| {
+            let (config, mut problems) = (config.as_object().unwrap(), Vec::new());
+            let scheme = Scheme::read(config, &mut problems);
+            let Manners { id_header, accepted } = Manners::read(config, scheme.as_ref(), &mut problems);
+            match problems.first() {
+                None => Ok((id_header.to_string(), accepted.as_u16())),
+                Some((name, _)) => Err(name.clone()),
+            }
+        };
+        for (config, expected) in [
+            (json!({"preset": "hmac"}), Ok(("idempotency-key", 202))),
+            (
+                json!({"preset": "hmac", "idHeader": "Linear-Delivery", "acceptedStatus": 200}),
+                Ok(("linear-delivery", 200)),
+            ),
+            (json!({"preset": "token", "acceptedStatus": "200"}), Ok(("idempotency-key", 200))),
+            (json!({"preset": "bearer", "idHeader": null, "acceptedStatus": "202"}), Ok(("idempotency-key", 202))),
+            (json!({"preset": "basic", "username": "u", "acceptedStatus": 204}), Err("acceptedStatus")),
+            (json!({"preset": "token", "acceptedStatus": true}), Err("acceptedStatus")),
+            (json!({"preset": "token", "idHeader": "a b"}), Err("idHeader")),
+            (json!({"preset": "token", "idHeader": "X-Webhook-Token"}), Err("idHeader")),
+            (json!({"preset": "hmac", "header": "x-sig", "idHeader": "X-Sig"}), Err("idHeader")),
+            (json!({"preset": "bearer", "idHeader": "Authorization"}), Err("idHeader")),
+            (json!({"preset": "basic", "username": "u", "idHeader": "authorization"}), Err("idHeader")),
+            (json!({"preset": "hmac", "timestampHeader": "x-time", "idHeader": "X-Time"}), Err("idHeader")),
+            (json!({"preset": "hmac", "idHeader": "Authorization"}), Err("idHeader")),
+            (json!({"preset": "token", "idHeader": "User-Agent"}), Err("idHeader")),
+            (json!({"preset": "github", "acceptedStatus": 200}), Err("acceptedStatus")),
+        ] {
+            let expected = expected.map(|(name, status)| (name.to_owned(), status)).map_err(str::to_owned);
+            assert_eq!(read(&config), expected, "{config}");
+        }
+    }
+}
