@@ -57,7 +57,8 @@ impl<'a> InvocationContext<'a> {
         }
     }
 
-    /// Keeps the fire that the invocation handles, and returns it. Only the first one is kept.
+    /// Keeps the fire that the invocation handles, and returns it. If one is kept already, that one stays and is
+    /// returned.
     pub(crate) fn note_fire(&self, fire: Box<Fire>) -> Arc<Fire> {
         Arc::clone(self.state.facts().fire.get_or_insert_with(|| fire.into()))
     }

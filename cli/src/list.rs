@@ -165,7 +165,7 @@ fn story(execution: &Execution, triggers: &HashMap<&str, &str>, now: i64) -> Str
 }
 
 /// Explains a reason to skip. `limit` is the number of executions that may run at once, if the policy names it.
-fn meaning(skip_reason: Option<&str>, limit: Option<u32>) -> Option<String> {
+pub(crate) fn meaning(skip_reason: Option<&str>, limit: Option<u32>) -> Option<String> {
     let words = match skip_reason? {
         "Overlap" if let Some(limit) = limit => {
             return Some(format!("{limit} of {limit} executions of the trigger were running"));

@@ -100,7 +100,7 @@ async fn run(Options { place: options, command }: Options) -> Result<ExitCode, S
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says what was done to an execution, and how to follow it, or returns the answer as JSON.
+/// Says what was done to an execution, how to follow it and whether it will be skipped, or returns the answer as JSON.
 fn said(what: &str, mut answer: Value, options: &PlaceOptions, json: bool) -> Vec<String> {
     if json {
         if let Some(members) = answer.as_object_mut() {
@@ -112,7 +112,13 @@ fn said(what: &str, mut answer: Value, options: &PlaceOptions, json: bool) -> Ve
     let (execution, trigger) = (text("executionId"), text("triggerId"));
     let (id, its) = (words::quoted(&execution), words::quoted(&trigger));
     let follow = format!("follow it: {} watch --trigger={its}{} -- {id}", called::name(), options.given());
-    vec![format!("{what} {execution}"), follow]
+    let mut lines = vec![format!("{what} {execution}"), follow];
+    if let Some(reason) = answer["skipReason"].as_str() {
+        let why = list::meaning(Some(reason), None).unwrap_or_else(|| words::one_line(reason));
+        let enable = format!("{} enable{} -- {its}", called::name(), options.given());
+        lines.push(format!("it will be skipped: {why}; to switch it on: {enable}"));
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -128,6 +134,13 @@ mod tests {
         assert_eq!(
             said("runs as", answer.clone(), &options, false),
             ["runs as 019aa303", "follow it: triggerctl watch --trigger='$(rm x) [2J' --table=runs -- 019aa303"]
+        );
+        let mut off = answer.clone();
+        off["skipReason"] = json!("Paused");
+        assert_eq!(
+            said("replayed as", off, &options, false)[2],
+            "it will be skipped: the trigger is paused because it failed too often; to switch it on: triggerctl enable \
+             --table=runs -- '$(rm x) [2J'"
         );
         let json = said("runs as", answer.clone(), &options, true).concat();
         assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), answer);

@@ -1,8 +1,9 @@
 # The template of the release, with the functions' code in the bucket.
 
 locals {
-  # The template's own default.
-  architecture = coalesce(var.architecture, "arm64")
+  # The template's own default, or what the release has.
+  available    = fileexists("${var.release}/template.packaged-arm64.json") ? "arm64" : "x86_64"
+  architecture = coalesce(var.architecture, local.available)
   packaged     = jsondecode(file("${var.release}/template.packaged-${local.architecture}.json"))
 
   # The zip of each function, by the function's logical id. Several functions may have the same program.

@@ -132,9 +132,10 @@ impl Loose {
         }
     }
 
-    /// Takes a line that is no part of a document, and returns the failure that it reports, if it does. The first line
-    /// of a traceback is one without words. The last one, the next that is not indented, and a report by itself are
-    /// failures with the line as words. Lines in between say nothing.
+    /// Takes a line that is no part of a document, and returns the failure that it reports, if it does. `text` is the
+    /// line without white space around it. The first line of a traceback is a failure without words. After it, lines
+    /// that are indented and lines that lead to another exception say nothing. The next other line ends the traceback.
+    /// It is a failure with the line as words, cut to 2 KiB. So is a report by itself.
     fn trace(&mut self, line: &[u8], text: &[u8]) -> Found {
         let cut = &text[..text.len().min(MAX_LINE)];
         if is_traceback(cut) {

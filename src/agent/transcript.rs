@@ -182,8 +182,9 @@ impl Transcript {
         self.failure.as_ref().or_else(by_line)
     }
 
-    /// Decides a run whose answer ended in order, where its protocol promises no event that says how. A failure that
-    /// was reported comes first, then a doubt, then a reason to stop short. Without any of these it is complete.
+    /// Decides a run whose answer ended in order, and that owed no event which says how it ended. Its protocol has no
+    /// such event, or none was due: the last message stopped for a tool, say, or a result had come. A failure that was
+    /// reported comes first, then what `doubt` holds, then a reason to stop short. Without any of these it is complete.
     pub(crate) fn at_end(&self) -> Verdict {
         match (&self.failure, &self.doubt) {
             (None, Some(doubt)) => doubt.clone(),

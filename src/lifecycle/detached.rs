@@ -102,8 +102,9 @@ pub async fn hand_over_dead<T: Table, C: Clock>(
 }
 
 /// Makes the row, the run lock and the timer ready for a call after which the attempt may die. `claimed` is what the
-/// claim has written, `run` what the run is by now, with the delay of its first look. Without `run` the run is no
-/// detached one, and only what the claim wrote is removed.
+/// claim has written, `run` what the run is by now, with the delay of its first look. `ttl` is the row's, in seconds
+/// since 1970, and becomes later if the deadline of `run` wants it. Without `run` the run is no detached one, and
+/// only what the claim wrote is removed.
 ///
 /// # Errors
 /// Returns the loss of the lease or of the run lock, and a retryable failure if the table does not answer or no look
@@ -271,13 +272,15 @@ pub async fn after_close<T: Table, C: Clock>(
     Ok((action, row))
 }
 
-/// Asks for the end of an execution that is running or may be retried. The agent of a detached run hears of it with its
-/// next report, and gets a minute to clean up: then a look ends the run. Returns the row as it is now, the row that is
-/// none of these as it stands, and `None` if there is no row.
+/// Asks for the end of an execution that is running or may be retried: the request is written into its row. An
+/// attempt at work stops with its next heartbeat, and a later one does not call the agent. The agent of a detached
+/// run hears of it with its next report. A look ends that run a minute after this call, whether the agent has heard
+/// of it or not. While an invocation has the lease, the look comes again. Returns the row as it is then. An execution
+/// that has ended is left as it is, and its row is returned. Returns `None` if there is no row.
 ///
 /// # Errors
-/// Returns an error if DynamoDB does not answer, or the look could not be sent. The end was then asked for all the
-/// same.
+/// Returns an error if DynamoDB does not answer, or the row is unreadable: the end may have been asked for. Returns an
+/// error, too, if it is unknown whether the look was sent: the end was asked for. All of it may be repeated.
 pub async fn cancel<T: Table, C: Clock>(
     store: &Store<T, C>,
     looks: &impl Looks,

@@ -390,6 +390,12 @@ fn too_costly(cost: TooCostly) -> Failure {
     Failure::fatal(ErrorType::InvalidTrigger, message)
 }
 
+/// Returns the reason why every run of a trigger is skipped while its item stays as it is, or `None`. It is `Deleted`,
+/// `Paused` or `Disabled`.
+pub fn why_off(item: &Map<String, Value>) -> Option<SkipReason> {
+    skip_reason(&mut Fields::new("$", item))
+}
+
 /// Returns the reason why the trigger must not run whatever the event is, or `None`. With any `deletedAt` but null it
 /// is `Deleted`. With `enabled: false` it is `Paused` if there is a `pausedAt`, and otherwise `Disabled`. An `enabled`
 /// that is no boolean is a problem in `fields` and counts as absent.

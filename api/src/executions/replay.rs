@@ -7,7 +7,10 @@ use crate::{
     executions::Named,
     reply::Reply,
     store::triggers::is_tombstone,
-    triggers::run::{command, invoke},
+    triggers::{
+        run::{command, invoke},
+        view::add_skip_reason,
+    },
 };
 
 /// `POST /triggers/{id}/executions/{execution}/replay`: runs the kept input again, as [`one`] does, and answers 202.
@@ -19,7 +22,8 @@ pub async fn replay(named: Named) -> Result<Reply, ApiError> {
 }
 
 /// Runs the kept input of one execution again: invokes the run function with the command, and returns the body of the
-/// answer with the new execution's id.
+/// answer with the new execution's id. If the trigger is off, it says with which `skipReason` the execution will be
+/// recorded.
 ///
 /// # Errors
 /// Returns an error if there is no such execution or its trigger was deleted, its input is not kept, or Lambda does not
@@ -39,5 +43,7 @@ pub async fn one(named: &Named) -> Result<Value, ApiError> {
     }
     let (event, replayed) = command("Replay Execution", id, json!({"triggerId": id, "executionId": execution}));
     invoke(api, &event).await?;
-    Ok(json!({"executionId": replayed.to_string(), "triggerId": id, "replayOf": execution}))
+    let mut answer = json!({"executionId": replayed.to_string(), "triggerId": id, "replayOf": execution});
+    add_skip_reason(&mut answer, &trigger);
+    Ok(answer)
 }

@@ -210,8 +210,9 @@ fn is_member(name: &str) -> bool {
     COMMON_MEMBERS.contains(&name) || OWN_MEMBERS.contains(&name) || presets.iter().any(of_preset)
 }
 
-/// Reads a list of at most 100 addresses and networks. An entry with a problem is left out. Without a list, and with
-/// another value, which is a problem, it is empty.
+/// Reads a list of at most 100 addresses and networks. An entry that is neither is a problem, and is left out. A
+/// longer list, and any other value, is a problem, and the result is empty. Without a value, or with null, it is
+/// empty, too. Empty means that all addresses may send, so the result must not be used if there is a problem.
 fn allowed(value: Option<&Value>, problems: &mut Vec<(String, String)>) -> Vec<IpNet> {
     let none = Vec::new();
     let listed = match value {

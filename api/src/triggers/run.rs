@@ -16,11 +16,11 @@ use crate::{
     reply::Reply,
     request::Path,
     times::{self, rfc3339},
-    triggers::find_alive,
+    triggers::{find_alive, view::add_skip_reason},
 };
 
 /// `POST /triggers/{id}/run`: invokes the run function with the trigger's fire of this moment, and answers 202 with the
-/// execution's id.
+/// execution's id. If the trigger is off, it says with which `skipReason` the execution will be recorded.
 ///
 /// # Errors
 /// Returns an error if there is no such trigger, or Lambda does not take the event.
@@ -38,7 +38,9 @@ pub async fn run(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<Str
         command("Run Trigger", &id, json!({"triggerId": id, "userId": user_id}))
     };
     invoke(&api, &event).await?;
-    Ok(Reply::accepted(json!({"executionId": execution.to_string(), "triggerId": id})))
+    let mut answer = json!({"executionId": execution.to_string(), "triggerId": id});
+    add_skip_reason(&mut answer, &item);
+    Ok(Reply::accepted(answer))
 }
 
 /// Returns the command `name` for the run function, with a new id, and the id of the execution that it makes of the

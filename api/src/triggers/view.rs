@@ -1,6 +1,7 @@
 //! A trigger as answers show it: the members that the client set, and those that the API and the function write. The
 //! keys are left out.
 
+use agent_trigger::trigger::item::why_off;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -82,7 +83,15 @@ pub fn schedule_of(item: &Map<String, Value>) -> Option<Schedule> {
 
 /// Returns false only for a trigger that is switched off, or that was deleted.
 pub fn is_enabled(item: &Map<String, Value>) -> bool {
-    item.get("enabled").and_then(Value::as_bool) != Some(false) && !is_tombstone(item)
+    why_off(item).is_none()
+}
+
+/// Adds to the answer of a run that was started the reason why it will be skipped, as its record will name it. It adds
+/// nothing if the trigger is on.
+pub fn add_skip_reason(answer: &mut Value, trigger: &Map<String, Value>) {
+    if let Some(reason) = why_off(trigger) {
+        answer["skipReason"] = json!(reason.as_str());
+    }
 }
 
 /// Returns the time at which Scheduler got the schedule, as far as the item says. A rate counts from it. Without a

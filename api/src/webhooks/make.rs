@@ -18,7 +18,7 @@ use crate::{
     store::{
         Changes, Write,
         hooks::Pointer,
-        triggers::{Target, has_webhook, is_tombstone},
+        triggers::{Target, has_schedule, has_webhook, is_tombstone},
     },
     times,
     triggers::{
@@ -137,10 +137,14 @@ pub async fn store(
     Err(ApiError::Unavailable("the trigger is changed by somebody else all the time; try again".to_owned()))
 }
 
-/// Deletes the secret of a tombstone, lets its pointers end with it, and returns the tombstone as it is then.
+/// Deletes the secret of a tombstone's webhook, and returns the tombstone as it is then: without `webhookConfig`. The
+/// pointers of the hook and its alias expire 30 days from now. So does the tombstone, unless it has a schedule that
+/// must be deleted before. A tombstone that names no hook is returned as it is. So is one that another request has
+/// changed meanwhile.
 ///
 /// # Errors
-/// Returns an error if a service does not answer. Deleting again completes it.
+/// Returns an error if a service does not answer. Returns `Conflict` if webhooks are not deployed, and `NotFound` if
+/// the item is gone. Deleting again completes it.
 pub async fn removed(
     api: &Api,
     user_id: &str,
@@ -156,7 +160,10 @@ pub async fn removed(
         let owner = Pointer { user_id: user_id.to_owned(), trigger_id: id.to_owned() };
         api.items.retire_alias(alias, &owner, ttl).await?;
     }
-    let changes = Changes::default().remove("webhookConfig").set("ttl", &json!(ttl));
+    let mut changes = Changes::default().remove("webhookConfig");
+    if !has_schedule(&item) {
+        changes = changes.set("ttl", &json!(ttl));
+    }
     let seen = item.get("version").cloned().unwrap_or_default();
     match api.items.change_trigger(user_id, id, &seen, Target::TriggerOrTombstone, changes).await? {
         Write::Done(after) => Ok(after),

@@ -207,6 +207,8 @@ async fn a_run_and_a_replay_are_known_before_they_begin() {
         (&answer["executionId"], &answer["replayOf"]),
         (&json!(execution_id(id(&trigger), identity(&event)).to_string()), &json!(run))
     );
+    api.post(&format!("/triggers/{}/disable", id(&trigger)), json!({})).await.expect(200);
+    assert_eq!(api.post(&path, json!({})).await.expect(202)["skipReason"], "Disabled");
 }
 
 #[tokio::test]
@@ -265,8 +267,12 @@ async fn a_status_says_whether_it_will_run() {
         (&json!("paused"), &json!(5), &json!("disabled"))
     );
     assert_eq!(status["nextRuns"], json!([]));
+    let ran = api.post(&format!("/triggers/{}/run", id(&trigger)), json!({})).await.expect(202);
+    assert_eq!(ran["skipReason"], "Paused");
     let on = api.post(&format!("/triggers/{}/enable", id(&trigger)), json!({})).await.expect(200)["trigger"].clone();
     assert_eq!((&on["enabled"], on.get("pausedAt"), &on["scheduleStatus"]), (&json!(true), None, &json!("ok")));
+    let ran = api.post(&format!("/triggers/{}/run", id(&trigger)), json!({})).await.expect(202);
+    assert_eq!(ran.get("skipReason"), None);
 }
 
 #[tokio::test]

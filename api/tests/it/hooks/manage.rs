@@ -8,7 +8,7 @@ use standins::{Fault, Function, Gate, Invocation, Rule, RuntimeApi};
 
 use crate::crashes::{Step, dies};
 use crate::hooks::{Hooks, hook_env, pairs};
-use crate::support::{HOOK_FUNCTION, HOOKS_URL, OnPort, SECRETS, USER, World, binary, id};
+use crate::support::{HOOK_FUNCTION, HOOKS_URL, OnPort, SECRETS, USER, World, binary, id, scheduled};
 
 /// The number of tries of one request to the table.
 const TRIES: usize = 6;
@@ -32,6 +32,23 @@ fn hook_id(webhook: &Value) -> String {
 async fn send(hooks: &Hooks, webhook: &Value, secret: &str) -> u16 {
     let headers = pairs(&[("x-webhook-token", secret), ("content-type", "application/json")]);
     hooks.send(&path_of(webhook), &headers, r#"{"ref": "main"}"#).await.0.as_u16()
+}
+
+#[tokio::test]
+async fn a_deleted_webhook_that_still_has_a_schedule_is_kept_until_that_is_gone() {
+    let world = World::start().await;
+    let api = world.port().await;
+    let trigger = api.create(scheduled()).await;
+    let path = format!("/triggers/{}", id(&trigger));
+    let rule = world.scheduler.inject(Rule::new("DeleteSchedule", Fault::ServerError));
+    assert_eq!(api.put(&path, json!({"type": "event", "prompt": "p", "webhookConfig": {}})).await.status, 503);
+    assert_eq!(api.delete(&path).await.status, 503);
+    let item = world.item(id(&trigger));
+    assert!(item["deletedAt"].is_string() && item.get("webhookConfig").is_none());
+    assert!(item.get("ttl").is_none(), "nobody would see the schedule after it");
+    rule.remove();
+    api.delete(&path).await.expect(200);
+    assert!(world.item(id(&trigger))["ttl"].is_u64());
 }
 
 #[tokio::test]
