@@ -356,3 +356,58 @@ fn a_tool_whose_result_came_waits_no_longer() {
     let run = r#"{"type":"approval_request","text":"May I?"}"#;
     assert_eq!(whole(NDJSON, lines(&format!("{asks}\n{run}\n{result}"))).verdict, waits);
 }
+
+/// Web frameworks and API platforms answer 200, too, when they refuse.
+#[test]
+fn an_envelope_that_only_reports_is_a_failure() {
+    for (body, words) in [
+        (r#"{"detail":"Not found"}"#, "Not found"),
+        (r#"{"detail":[{"loc":["body","prompt"],"msg":"field required","input":"a prompt"}]}"#, "field required"),
+        (r#"{"failureReason":"boom"}"#, "boom"),
+        (r#"{"status":"fail","message":"Missing prompt"}"#, "Missing prompt"),
+        (r#"{"status":"fail","data":{"message":"Missing prompt"}}"#, "Missing prompt"),
+        (r#"{"code":40001,"msg":"invalid token"}"#, "invalid token"),
+        (r#"{"code":-1,"msg":"boom","data":null}"#, "boom"),
+        (r#"{"result":"failed","message":"boom"}"#, "boom"),
+        (r#"{"title":"Bad Gateway","status":"502"}"#, "Bad Gateway"),
+        (r#"{"ok":false,"description":"chat not found"}"#, "chat not found"),
+        (r#"{"has_failed":true,"message":"boom"}"#, "boom"),
+    ] {
+        assert_eq!(whole(JSON, body).verdict, failed(words), "{body}");
+    }
+    for body in [
+        r#"{"detail":"Three rooms are free.","rooms":3}"#,
+        r#"{"detail":null}"#,
+        r#"{"status":"fail","answer":"Three of five probes fail."}"#,
+        r#"{"state":"fail","message":"Three of five probes fail."}"#,
+        r#"{"code":0,"msg":"success","data":{"answer":"Good morning."}}"#,
+        r#"{"code":75001,"msg":"ok","data":null}"#,
+        r#"{"code":75001,"msg":"Paris","answer":"Paris."}"#,
+        r#"{"code":75001,"message":"Paris."}"#,
+        r#"{"result":"failed"}"#,
+        r#"{"result":"The build failed","message":"ok"}"#,
+        r#"{"failure":2,"done":8}"#,
+    ] {
+        assert_eq!(whole(JSON, body).verdict, Verdict::Completed, "{body}");
+    }
+    // A line of a stream tells the progress.
+    assert_eq!(whole(NDJSON, lines(r#"{"detail":"tidying up"}"#)).verdict, Verdict::Completed);
+    assert_eq!(whole(NDJSON, lines(r#"{"status":"fail"}"#)).verdict, failed(""));
+}
+
+#[test]
+fn an_answer_that_was_cut_short_says_so() {
+    for end in [
+        r#"{"type":"done","truncated":true}"#,
+        r#"{"type":"done","timed_out":true}"#,
+        r#"{"type":"done","stop_reason":"stop","truncated":true}"#,
+        r#"{"type":"timeout"}"#,
+    ] {
+        assert_eq!(whole(NDJSON, lines(end)).verdict, Verdict::Incomplete(FinishReason::Limit), "{end}");
+    }
+    let end = lines(r#"{"type":"done","stop_reason":"max_tokens","truncated":true}"#);
+    assert_eq!(whole(NDJSON, end).verdict, Verdict::Incomplete(FinishReason::MaxTokens));
+    for end in [r#"{"type":"done","truncated":false}"#, r#"{"type":"done","truncated":3}"#] {
+        assert_eq!(whole(NDJSON, lines(end)).verdict, Verdict::Completed, "{end}");
+    }
+}

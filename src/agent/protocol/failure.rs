@@ -37,6 +37,8 @@ pub(super) const SIGNS: Names = Names::of(&[
     Name::Failed,
     Name::GraphError,
     Name::IsError,
+    Name::Result,
+    Name::Sole,
     Name::Ok,
     Name::Stack,
     Name::State,
@@ -70,7 +72,7 @@ pub(crate) fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Fai
     if !is_certain && is_tools(frame, members) {
         return None;
     }
-    if is_certain || says_failed(members, Place::Frame) {
+    if is_certain || says_failed(members, Place::Frame) || is_sole_report(frame, members) {
         let message = match exception {
             Some(exception) => error_text(exception),
             None => {
@@ -86,6 +88,14 @@ pub(crate) fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Fai
         return found;
     }
     Members::all_objects(frame.text, HOLDERS).find_map(|value| failure_in(frame, value, place))
+}
+
+/// Returns true if a document has one member alone, and that is `detail` or another that reports a failure. Web frameworks
+/// answer an error so.
+fn is_sole_report(frame: &Frame<'_>, members: &Members<'_>) -> bool {
+    frame.source == Source::Document
+        && members.get(Name::Sole).is_some_and(|value| value.is_something() && !is_nothing_said(value))
+        && scan::Members::of(frame.text).count() == 1
 }
 
 /// Returns the failure that the object in a member of a frame reports. Returns `None` if it reports none or is about a
@@ -136,8 +146,10 @@ pub(super) fn has_text(members: &Members<'_>) -> bool {
 
 /// Returns true if one of the members says by [`Name::says_failed`] that the run failed. An `error` beside an
 /// `original_type` does not count. A `code`, and a 0 under `success` or `ok`, count only beside a `message` and without an
-/// answer, a `stack` only without an answer. A `state` and a `stack` do not count beside the answer's text. The object
-/// must not be about a tool.
+/// answer. Beside a `message` a number that is no status is no `code` of a failure, beside a `msg` it is. A `stack` counts
+/// only without an answer. A `state` and a `stack` do not count beside the answer's text. JSend's `fail`
+/// is a `status` without the text of an answer. A word of failure under `result` counts only beside a `message`. The
+/// object must not be about a tool.
 fn says_failed(members: &Members<'_>, place: Place) -> bool {
     let has_answer =
         || members.has_any(WHOLE) && members.any(|name, value| WHOLE.contains(name) && value.is_something());
@@ -147,12 +159,20 @@ fn says_failed(members: &Members<'_>, place: Place) -> bool {
                 && match name {
                     Name::Error => !members.has(Name::OriginalType),
                     // A bare `code` is many things. Beside nothing but a message it is a status.
-                    Name::Code => members.has(Name::Message) && !has_answer(),
+                    Name::Code => {
+                        let is_told = members.has(Name::Message) && is_code_of_failure(value)
+                            || members.get(Name::Msg).is_some_and(|msg| !is_word_of_success(msg));
+                        is_told && !has_answer()
+                    }
                     // A 0 may be a count.
                     Name::Success | Name::Ok if value.raw() == b"0" => {
                         members.has(Name::Message) && !members.has(Name::Failed) && !has_answer()
                     }
+                    Name::Status | Name::State if value.whole_str().is_some_and(|word| word.is("fail")) => {
+                        name == Name::Status && place == Place::Frame && !has_text(members)
+                    }
                     Name::State => place != Place::BesideText,
+                    Name::Result => place == Place::Frame && members.has(Name::Message),
                     Name::Stack => place != Place::BesideText && !has_answer(),
                     _ => true,
                 }
@@ -165,10 +185,11 @@ impl Name {
     /// - `error`, `errors`, `exception` and its like, an error of the graph: it is not empty, and [`is_nothing_said`] does
     ///   not hold.
     /// - `errorMessage`, `errorCode`: so, too, and it is no word of success.
-    /// - `status`, `state`: a word of failure other than `fail`. `status`: a number from 400 to 599, too.
+    /// - `status`, `state`: a word of failure. `status`: a number from 400 to 599, too.
+    /// - `result`: it is `error`, `failed`, `failure` or `fail`, in any case.
     /// - `success`, `ok`: false or 0. `succeeded`: false. `isError`, `failed`: true. Each may be a text.
-    /// - `statusCode`: at least 400. `code`: from 400 to 599, a word of failure, or a code of Node's, such as `ERR_X`. A
-    ///   number may be a text.
+    /// - `statusCode`: at least 400. `code`: at least 400, negative, a word of failure, or a code of Node's, such as
+    ///   `ERR_X`. A number may be a text.
     /// - `stack`: it has a line of a JavaScript trace.
     /// - `type`, `event`, `kind`: a word of failure.
     ///
@@ -185,19 +206,20 @@ impl Name {
         match self {
             Name::Error | Name::Errors | Name::ExceptionText | Name::GraphError => is_said(),
             Name::ErrorCode | Name::ErrorMessage => is_said() && !is_word_of_success(value),
-            // RFC 9457's problem documents tell the status as a number. JSend's `fail` is the caller's fault, and says
-            // nothing of the run.
+            // RFC 9457's problem documents tell the status as a number.
             Name::Status | Name::State => {
-                is_failure_word() && !value.whole_str().is_some_and(|word| word.is("fail"))
-                    || self == Name::Status && value.as_count().is_some_and(|code| (400..600).contains(&code))
+                is_failure_word() || self == Name::Status && count().is_some_and(|code| (400..600).contains(&code))
             }
+            Name::Result => value.whole_str().is_some_and(|word| {
+                let is_word = |failure: &&str| word.raw().eq_ignore_ascii_case(failure.as_bytes());
+                ["error", "failed", "failure", "fail"].iter().any(is_word)
+            }),
             Name::Success | Name::Ok => is_flag("false") || value.raw() == b"0",
             Name::Succeeded => is_flag("false"),
             Name::IsError | Name::Failed => is_flag("true"),
             Name::StatusCode => count().is_some_and(|code| code >= 400),
             Name::Code => {
-                let is_nodes = || value.whole_str().is_some_and(|code| code.raw().starts_with(b"ERR_"));
-                count().is_some_and(|code| (400..600).contains(&code)) || is_failure_word() || is_nodes()
+                count().is_some_and(|code| code >= 400) || value.raw().starts_with(b"-") || is_code_of_failure(value)
             }
             // Nothing but a trace has such lines: the stack of an infrastructure has none.
             Name::Stack => value.whole_str().is_some_and(|stack| STACK_LINE.find(stack.raw()).is_some()),
@@ -220,6 +242,14 @@ impl Name {
             u8::from(value.is_something())
         }
     }
+}
+
+/// Returns true for a code from 400 to 599, which may be a text, for a word of failure, and for a code of Node's.
+fn is_code_of_failure(code: RawJson<'_>) -> bool {
+    let word = code.whole_str();
+    let count = code.as_count().or_else(|| word?.read(8).trim().parse().ok());
+    count.is_some_and(|code| (400..600).contains(&code))
+        || word.is_some_and(|word| is_failure(word) || word.raw().starts_with(b"ERR_"))
 }
 
 /// Returns true if the first 64 bytes of a word say that something failed, as [`is_failure_word`] decides.

@@ -4,11 +4,11 @@ use crate::agent::protocol::names::name_of;
 use crate::json::scan::{self, RawJson, Str};
 
 macro_rules! names {
-    ($($variant:ident $(= $word:literal)+,)*) => {
+    ($($(#[$doc:meta])* $variant:ident $(= $word:literal)+,)*) => {
         /// A member that somebody asks for.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[repr(u8)]
-        pub(crate) enum Name { $($variant,)* }
+        pub(crate) enum Name { $($(#[$doc])* $variant,)* }
 
         impl Name {
             /// Returns the bit of this name in a set.
@@ -48,15 +48,18 @@ names! {
     Succeeded = b"succeeded",
     IsError = b"isError" = b"is_error" = b"hasError" = b"has_error",
     Ok = b"ok",
-    Failed = b"failed",
+    Failed = b"failed" = b"hasFailed" = b"has_failed",
     Errors = b"errors",
     ErrorMessage = b"errorMessage" = b"error_message" = b"errorMsg" = b"error_msg" = b"errMsg" = b"err_msg" = b"errmsg",
     ErrorCode = b"errorCode" = b"error_code",
     Code = b"code",
+    Msg = b"msg",
     ErrorType = b"errorType",
     StatusCode = b"statusCode" = b"status_code" = b"httpStatus" = b"http_status",
     ExceptionText = b"exception" = b"Exception" = b"traceback" = b"fault",
     Stack = b"stack" = b"stackTrace",
+    /// It reports a failure if it is all that an object has.
+    Sole = b"detail" = b"failure" = b"failureReason" = b"failure_reason",
     Kind = b"kind",
     Choices = b"choices",
     StopReason = b"stop_reason" = b"stopReason" = b"finish_reason" = b"finishReason" = b"done_reason"
@@ -68,6 +71,7 @@ names! {
         = b"pending_approval" = b"pendingApproval",
     Cancelled = b"cancelled" = b"canceled" = b"aborted",
     Interrupted = b"interrupted",
+    Short = b"truncated" = b"isTruncated" = b"is_truncated" = b"timedOut" = b"timed_out",
     Reason = b"reason",
     Data = b"data",
     Text = b"text",

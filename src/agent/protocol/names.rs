@@ -30,9 +30,9 @@ pub(crate) fn is_failure_word(word: &str) -> bool {
 }
 
 /// Returns the reason if a frame of this name, type or event means that the agent stopped to wait for a person, was
-/// cancelled, or refused, and otherwise `None`. Before the word may stand what stopped, as in `RunCancelled` and
-/// `workflow.paused`, and behind it `Event`. Behind what stopped, a pause and a timeout are believed, too. Other words
-/// for stopping short have too many meanings to be believed as a frame's name.
+/// cancelled, refused, or ran out of time, and otherwise `None`. Before the word may stand what stopped, as in
+/// `RunCancelled` and `workflow.paused`, and behind it `Event`. Behind what stopped, a pause is believed, too. Other
+/// words for stopping short have too many meanings to be believed as a frame's name.
 pub(crate) fn stop_by_name(name: &str) -> Option<FinishReason> {
     let name = without_event(name);
     let lower = name.to_ascii_lowercase();
@@ -41,11 +41,11 @@ pub(crate) fn stop_by_name(name: &str) -> Option<FinishReason> {
     }
     let is_believed =
         |reason: &FinishReason| reason.waits() || matches!(reason, FinishReason::Cancelled | FinishReason::Refusal);
-    FinishReason::from_wire(name).filter(is_believed).or_else(|| {
+    let is_timeout = |word: &str| matches!(word, "timedout" | "timed_out" | "timeout");
+    FinishReason::from_wire(name).filter(|reason| is_believed(reason) || is_timeout(&lower)).or_else(|| {
         let word = of_the_run(&lower)?;
-        let is_timeout = matches!(word, "timedout" | "timed_out" | "timeout");
         FinishReason::from_wire(word)
-            .filter(|reason| is_believed(reason) || *reason == FinishReason::Pause || is_timeout)
+            .filter(|reason| is_believed(reason) || *reason == FinishReason::Pause || is_timeout(word))
     })
 }
 
@@ -67,10 +67,11 @@ fn asks_for_approval(name: &str) -> bool {
     ASKS.contains(&asked)
 }
 
-/// Returns a name without the `Event` at its end, with which the names of classes of events end. A name that is nothing
+/// Returns a name without the `Event` or `_event` at its end, with which the names of events end. A name that is nothing
 /// else stays.
 fn without_event(name: &str) -> &str {
-    name.strip_suffix("Event").filter(|name| !name.is_empty()).unwrap_or(name)
+    let short = name.strip_suffix("_event").or_else(|| name.strip_suffix("Event"));
+    short.filter(|name| !name.is_empty()).unwrap_or(name)
 }
 
 /// Returns what a name in small letters says of the run: what stands behind the words for the run itself. Returns
@@ -90,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_name_of_failure_ends_in_one() {
-        for name in ["error", "ERROR", "Failed", "failure", "errored", "exception", "agent_error", "run.failed"] {
+        for name in ["error", "ERROR", "Failed", "failure", "errored", "exception", "agent_error", "error_event"] {
             assert!(is_failure_word(name), "{name}");
         }
         for name in
@@ -116,6 +117,8 @@ mod tests {
             ("thread.run.requires_action", Some(FinishReason::Interrupt)),
             ("InputRequiredEvent", Some(FinishReason::InputRequired)),
             ("WorkflowTimedOutEvent", Some(FinishReason::Limit)),
+            ("timeout", Some(FinishReason::Limit)),
+            ("cancelled_event", Some(FinishReason::Cancelled)),
             ("StopEvent", None),
             ("Event", None),
             ("tool_cancelled", None),

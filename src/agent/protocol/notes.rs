@@ -19,6 +19,7 @@ pub(super) const STOP_SIGNS: Names = Names::of(&[
     Name::Interrupted,
     Name::NeedsApproval,
     Name::Reason,
+    Name::Short,
     Name::State,
     Name::Status,
     Name::StopReason,
@@ -75,8 +76,18 @@ pub(super) fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &
 
 /// Notes how a frame says that the agent stopped, by the first of these that it has: a tripwire, a member that asks for
 /// a person, a flag, its own stop reason, that of an object under a member that holds an answer (under `message` only in
-/// a document), and the word of its `status`, `state`, `type` or `event`. The last of several frames counts.
+/// a document), and the word of its `status`, `state`, `type` or `event`. If none of them names a reason, a flag that the
+/// answer was cut short is one. The last of several frames counts.
 pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
+    note_reason(frame, members, transcript);
+    if transcript.finish.is_none() && members.get(Name::Short).is_some_and(RawJson::is_true) {
+        transcript.finish = Some(FinishReason::Limit);
+        transcript.is_understood = true;
+    }
+}
+
+/// Does as [`note_stop`] without that flag.
+fn note_reason(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
     // Mastra's document has `tripwire` beside a `finishReason` that does not tell of it.
     if members.get(Name::Tripwire).is_some_and(RawJson::is_something) {
         transcript.finish = Some(FinishReason::Guardrail);

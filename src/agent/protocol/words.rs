@@ -175,7 +175,24 @@ pub(crate) fn message_of(object: RawJson<'_>, last: &[&str]) -> Option<String> {
         "traceback",
         "__error__",
     ];
-    let others = ["error_type", "content", "text", "data", "detail", "details", "errors", "body", "result", "output"];
+    let others = [
+        "msg",
+        "description",
+        "failure",
+        "failureReason",
+        "failure_reason",
+        "error_type",
+        "content",
+        "text",
+        "data",
+        "detail",
+        "details",
+        "errors",
+        "body",
+        "result",
+        "output",
+        "title",
+    ];
     let said = all.chain(spellings).chain(others).find_map(|name| words_of(object, name));
     said.or_else(|| {
         // MCP's results and Anthropic's messages say it in parts.
@@ -188,7 +205,9 @@ pub(crate) fn message_of(object: RawJson<'_>, last: &[&str]) -> Option<String> {
         let error = members.find(|(name, error)| name.is("error") && error.is_something()).map(|(_, error)| error);
         let errors = object.get("errors");
         let first = errors.and_then(|errors| errors.elements().next().or(errors.is_object().then_some(errors)));
-        error.or(first).and_then(error_text)
+        // FastAPI lists what is wrong with a request. Beside its words stands what was sent, which is left out.
+        let told = || object.get("detail")?.elements().next()?.get("msg")?.as_str().map(|text| text.read(MAX_MESSAGE));
+        error.or(first).and_then(error_text).or_else(told)
     })
 }
 
