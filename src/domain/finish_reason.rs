@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde_json::Value;
+
 use crate::json::fields::Fields;
 
 /// The way in which an agent stopped short. The names never change: records and settings hold them.
@@ -149,9 +151,11 @@ impl fmt::Display for FinishReason {
 /// nothing. An element that is unknown or cannot be accepted is a problem and is left out. A repeated one counts once.
 pub(crate) fn accept_finish_reasons(fields: &mut Fields<'_>) -> Option<Vec<FinishReason>> {
     const NAME: &str = "acceptFinishReasons";
-    let words = fields.texts(NAME)?;
-    let mut reasons = Vec::with_capacity(words.len());
-    for (at, word) in words.iter().enumerate() {
+    let given = fields.value(NAME).and_then(Value::as_array).cloned().unwrap_or_default();
+    fields.texts(NAME)?;
+    let words = given.iter().enumerate().filter_map(|(at, word)| Some((at, word.as_str()?)));
+    let mut reasons = Vec::with_capacity(given.len());
+    for (at, word) in words {
         let acceptable = FinishReason::ALL.into_iter().filter(|reason| reason.is_acceptable());
         match acceptable.clone().find(|reason| reason.as_str() == word) {
             Some(reason) if reasons.contains(&reason) => {}
@@ -168,6 +172,15 @@ pub(crate) fn accept_finish_reasons(fields: &mut Fields<'_>) -> Option<Vec<Finis
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_problem_names_the_place_in_the_list() {
+        let members = serde_json::json!({"acceptFinishReasons": [5, "bogus", "limit"]});
+        let mut fields = Fields::new("", members.as_object().unwrap());
+        assert_eq!(accept_finish_reasons(&mut fields), Some(vec![FinishReason::Limit]));
+        let places: Vec<_> = fields.problems.iter().map(|problem| problem.split(':').next().unwrap()).collect();
+        assert_eq!(places, [".acceptFinishReasons[0]", ".acceptFinishReasons[1]"], "{:?}", fields.problems);
+    }
 
     #[test]
     fn every_name_reads_back() {

@@ -48,10 +48,17 @@ struct Envelope<'a> {
     source: Cow<'a, str>,
 }
 
+/// Returns true if a text can be a JSON object and nothing else. serde reads an array as a struct, too: its elements as
+/// the members in their order.
+fn is_object(text: &str) -> bool {
+    text.trim_start().starts_with('{')
+}
+
 /// Returns the text of a message that SNS may have wrapped: the `Message` of a notification, or `body` as it is if it
 /// is no such JSON object.
 pub(crate) fn unwrapped(body: &str) -> Cow<'_, str> {
-    serde_json::from_str::<Notification<'_>>(body).map_or(Cow::Borrowed(body), |notification| notification.message)
+    let notification = is_object(body).then(|| serde_json::from_str::<Notification<'_>>(body).ok()).flatten();
+    notification.map_or(Cow::Borrowed(body), |notification| notification.message)
 }
 
 /// Classifies a message, which [`unwrapped`] must have unwrapped:
@@ -63,22 +70,22 @@ pub(crate) fn unwrapped(body: &str) -> Cow<'_, str> {
 ///   text in `_event`. It is marked as a queue's and with the message's id, because the message may be delivered and
 ///   handed on again. All other text goes on as `_message`, which the next invocation refuses.
 pub(crate) fn read<'m>(message: &'m str, message_id: &str) -> Queued<'m> {
-    if let Ok(report) = serde_json::from_str(message) {
+    let is_object = is_object(message);
+    if is_object && let Ok(report) = serde_json::from_str(message) {
         return Queued::Report(report);
     }
-    // serde reads an array as such an object, too.
-    if message.trim_start().starts_with('{') && serde_json::from_str::<UnreadableReport>(message).is_ok() {
+    if is_object && serde_json::from_str::<UnreadableReport>(message).is_ok() {
         return Queued::UnreadableReport;
     }
     let mark = Provenance::Queue.mark().unwrap_or_default();
-    Queued::HandOn(match serde_json::from_str::<Envelope<'_>>(message) {
+    Queued::HandOn(match is_object && serde_json::from_str::<Envelope<'_>>(message).is_ok() {
         // The event stays the text that it is.
-        Ok(_) => {
+        true => {
             let id = json!(message_id);
             format!(r#"{{"{FROM}":"{mark}","{MESSAGE_ID}":{id},"{WRAPPED}":{message}}}"#)
         }
         // It is refused, so nothing asks which message it was.
-        Err(_) => json!({FROM: mark, MESSAGE: message}).to_string(),
+        false => json!({FROM: mark, MESSAGE: message}).to_string(),
     })
 }
 
@@ -104,6 +111,7 @@ mod tests {
             (r#"{"detail-type":7,"source":"aws.s3"}"#, false),
             (r#"{"detail-type":"x","source":"aws.s3"} and more"#, false),
             (r#"[{"detail-type":"x","source":"aws.s3"}]"#, false),
+            (r#"["x","aws.s3"]"#, false),
             ("hello \"there\"", false),
             ("", false),
         ] {
@@ -130,6 +138,8 @@ mod tests {
     #[test]
     fn what_sns_wrapped_is_unwrapped() {
         assert_eq!(unwrapped(r#"{"Type":"Notification","Message":"{\"a\":\"b\"}"}"#), r#"{"a":"b"}"#);
-        assert_eq!(unwrapped(r#"{"detail":{}}"#), r#"{"detail":{}}"#);
+        for body in [r#"{"detail":{}}"#, r#"["{}"]"#] {
+            assert_eq!(unwrapped(body), body);
+        }
     }
 }
