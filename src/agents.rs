@@ -80,8 +80,8 @@ impl Agents {
     /// Returns the agent of this id, or the agent at `AGENT_API_URL` if the id has no definition.
     ///
     /// # Errors
-    /// Returns `AgentNotFound` if there is neither or the definition is unusable, and `AgentUnavailable` if it cannot
-    /// be read now.
+    /// Returns `AgentNotFound` if there is neither, if the definition is unusable, or if SSM refuses to give it.
+    /// Returns `AgentUnavailable`, retryable, if SSM does not answer now.
     pub async fn find(&self, id: &str) -> Result<Arc<Agent>, Failure> {
         let named = match &self.config.agents {
             AgentSource::Inline(_) => self.named.get(id).cloned(),
@@ -108,6 +108,7 @@ impl Agents {
 
     /// Reads the definition of an agent from its parameter, and uses it for five minutes. Returns `None` if there is no
     /// such parameter, or if the id cannot be the end of a parameter's name. That a parameter is missing is not cached.
+    /// An unusable definition is not read from SSM again for five minutes.
     ///
     /// # Errors
     /// Returns `AgentUnavailable`, retryable, if SSM does not answer now, and `AgentNotFound` if it refuses or the
@@ -173,7 +174,8 @@ impl Agents {
     /// settings name no table. `until` limits the wait for the table, but not the wait for SSM.
     ///
     /// # Errors
-    /// Returns `AgentNotFound` if there is no row, and otherwise the failure of the table or of SSM.
+    /// Returns `AgentNotFound` if there is no row, or if SSM's value is no JSON, and otherwise the failure of the table
+    /// or of SSM.
     pub async fn profile(
         &self,
         store: &Store,

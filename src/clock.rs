@@ -70,7 +70,8 @@ pub(crate) fn now_millis() -> i64 {
     i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A time in milliseconds since 1970, displayed as RFC 3339 in UTC with milliseconds, so that times sort as text.
+/// A time in milliseconds since 1970, displayed as RFC 3339 in UTC with milliseconds, so that times sort as text. One
+/// that no calendar has is displayed as 1970.
 pub(crate) struct Rfc3339(pub(crate) i64);
 
 impl fmt::Display for Rfc3339 {

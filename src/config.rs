@@ -21,7 +21,7 @@ impl Secret {
         Self(value.into())
     }
 
-    /// Returns the value itself, for the one place that sends it.
+    /// Returns the value itself. The caller must keep it out of logs and messages of errors.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -55,9 +55,10 @@ pub struct Config {
     pub ssm_endpoint: Option<Url>,
     /// `AWS_ENDPOINT_URL_SFN`: the address of Step Functions, if it is not AWS's.
     pub step_functions_endpoint: Option<Url>,
-    /// `COGNITO_USER_POOL_ID`. Empty if no agent uses Cognito.
+    /// `COGNITO_USER_POOL_ID`. Empty if it is not set, which is possible only if no agent known at the start uses
+    /// Cognito.
     pub user_pool_id: String,
-    /// `COGNITO_CLIENT_ID`. Empty if no agent uses Cognito.
+    /// `COGNITO_CLIENT_ID`. Empty if it is not set, which is possible only if no agent known at the start uses Cognito.
     pub client_id: String,
     /// `COGNITO_CLIENT_SECRET`. If absent, it is discovered.
     pub client_secret: Option<Secret>,
@@ -76,7 +77,7 @@ pub struct Config {
     pub agent_idle_timeout: Option<Duration>,
     /// `AWS_CA_BUNDLE`: a PEM file of roots to trust besides Mozilla's.
     pub ca_bundle: Option<String>,
-    /// `CHAIN_DEPTH_LIMIT`: the number of executions that may follow one another in a chain of triggers.
+    /// `CHAIN_DEPTH_LIMIT`: the number of executions that may follow the first one in a chain of triggers.
     pub chain_depth_limit: u32,
     /// `SETTLE_QUEUE_URL`: the settle queue, which carries the timers of detached runs.
     pub settle_queue_url: Option<Url>,

@@ -55,8 +55,8 @@ impl<'a> Response<'a> {
         Self { session_id: Some(session_id), status, detached: Some(true), ..self }.to_value()
     }
 
-    /// Returns the response for a detached run that its agent has ended by a report: the status of its row, and
-    /// `detached`.
+    /// Returns the response for a detached run that its agent has ended by a report: the status of its row, `detached`,
+    /// and the ids of the agent's request and session if the row has them.
     pub(crate) fn reported(self, row: &'a Row) -> Value {
         let Row { request_id, session_id, status, .. } = row;
         let (request_id, session_id) = (request_id.as_deref(), session_id.as_deref());
@@ -69,8 +69,8 @@ impl<'a> Response<'a> {
     }
 
     /// Returns the response for a fire on which another attempt works, or which ended before: the status of its row,
-    /// and `duplicate`. It does not hold the row's failure: for an execution that failed, the caller returns a failure
-    /// instead.
+    /// `duplicate`, and the ids of the agent's request and session if the row has them. It does not hold the row's
+    /// failure: for an execution that failed, the caller returns a failure instead.
     pub(crate) fn duplicate(self, row: &'a Row) -> Value {
         let Row { request_id, session_id, status, .. } = row;
         let (request_id, session_id) = (request_id.as_deref(), session_id.as_deref());

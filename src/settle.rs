@@ -79,11 +79,11 @@ enum Unsettled {
     Detached(#[from] DetachedError),
 }
 
-/// The longest time that keeping an input may delay a batch.
+/// The longest time that keeping the input of one message may delay a batch.
 const INPUT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Settles every message that can be settled. The response names the others, which SQS delivers again. A message that
-/// is no report is handed on as an invocation of its own. Messages that are not begun when the run's time is up are
+/// is no report is handed on as an invocation of its own. Messages that are not settled when the run's time is up are
 /// among the others.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>
 ///
@@ -367,9 +367,9 @@ impl Settler<'_> {
 
     /// Settles an event that was meant for all subscribers. It is no longer known which of them were due. So each
     /// trigger is settled that is not filtered out now: it is due, skipped or too costly. The one that ran in place is
-    /// settled, too, without a new record if it is filtered out. A record is written only if the event cannot be on its
-    /// way to an invocation of its own. This is so if exactly one trigger is not filtered out, it does not wait for a
-    /// threshold, every subscription is readable, and no attempt is remembered to have handed the event on or to have
+    /// settled, too, without a new record if it is not one of these. A record is written only if the event cannot be on
+    /// its way to an invocation of its own. This is so if exactly one trigger is not filtered out, it does not wait for
+    /// a threshold, every subscription is readable, and no attempt is remembered to have handed the event on or to have
     /// run another trigger in place. `may_create` is false if the event was refused.
     ///
     /// # Errors

@@ -57,7 +57,7 @@ impl SettleQueue {
         self.url.is_some()
     }
 
-    /// Sends a message that is delivered after `delay`, in whole seconds, in at most three tries of 5 s each. Only
+    /// Sends a message that is delivered after the whole seconds of `delay`, in at most three tries of 5 s each. Only
     /// transient errors are tried again. It may be sent twice.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ impl SettleQueue {
         }
     }
 
-    /// Sends a message that is delivered after `delay`, in whole seconds, in one try of 5 s.
+    /// Sends a message that is delivered after the whole seconds of `delay`, in one try of 5 s.
     ///
     /// # Errors
     /// Returns an error if SQS does not confirm it, and `NoQueue` if there is no queue.

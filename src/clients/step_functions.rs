@@ -102,7 +102,7 @@ impl StepFunctions {
     }
 
     /// Returns what Step Functions says of the execution with this ARN. It asks once, for 5 s at most. Returns `None`
-    /// if there is no answer, or another status than success, which it logs.
+    /// if there is no answer, or another status than success, which it logs, and if the answer is no JSON.
     async fn describe(&self, arn: &str) -> Option<Value> {
         let body = json!({"executionArn": arn, "includedData": "METADATA_ONLY"}).to_string();
         match self.send("DescribeExecution", &body).await {

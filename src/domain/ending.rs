@@ -154,7 +154,8 @@ pub struct Ending {
     /// The result of stopping the agent's session. It is present only on AgentCore, and for a run that ended before its
     /// agent did.
     pub stop: Option<StopOutcome>,
-    /// The time from the attempt's start to its end, in milliseconds.
+    /// The time from the attempt's start to its end, in milliseconds. For an end that an agent reported, it is the time
+    /// from the start of the first attempt.
     pub duration_ms: Option<u64>,
     /// The time from the call to the first event of the answer, in milliseconds.
     pub first_event_ms: Option<u64>,

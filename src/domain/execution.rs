@@ -22,7 +22,7 @@ pub enum Status {
     /// An attempt works on it, or died while it did.
     #[default]
     Running,
-    /// The agent's answer was read to its successful end.
+    /// The agent's answer was read to its successful end, or the agent reported that end.
     Completed,
     /// It failed.
     Failed,

@@ -23,7 +23,8 @@ pub enum ErrorType {
     InvalidEvent,
     /// DynamoDB is unreachable, denies, or throttles beyond the retries.
     RecordStoreFailed,
-    /// There is no token, because Cognito refused it or is unreachable.
+    /// There is no token, secret or signature for the call, because Cognito, SSM or the function's role did not give
+    /// it.
     AuthenticationFailed,
     /// The agent certainly did not accept the call.
     AgentUnavailable,
@@ -43,7 +44,7 @@ pub enum ErrorType {
     DeadlineExceeded,
     /// Another attempt of the same Lambda request still holds the lease.
     InProgress,
-    /// An earlier attempt died and may have called the agent.
+    /// An attempt died and may have called the agent, or Lambda ended the environment during the run.
     Interrupted,
     /// Another attempt owns the execution now, or another execution may hold its trigger's run lock.
     LeaseLost,
@@ -51,7 +52,8 @@ pub enum ErrorType {
     ReportOverdue,
     /// The trigger item cannot be used.
     InvalidTrigger,
-    /// The event could not be handed on to an invocation for each of its triggers.
+    /// The event could not be handed on to an invocation for each of its triggers, a message of a topic could not be
+    /// settled, or a look at a detached run could not be sent.
     DispatchFailed,
     /// The function panicked or has a bug.
     Internal,
@@ -100,8 +102,8 @@ impl Failure {
         }
     }
 
-    /// Returns a failure like [`Failure::fatal`] that is retryable: it happened before the agent was called, so another
-    /// attempt may run.
+    /// Returns a failure like [`Failure::fatal`] that is retryable: another attempt may run, most often because the
+    /// agent was not called.
     pub fn retryable(error_type: ErrorType, message: impl Into<String>) -> Self {
         Self { retryable: true, ..Self::fatal(error_type, message) }
     }

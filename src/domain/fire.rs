@@ -112,8 +112,8 @@ pub enum Identity<'a> {
 }
 
 /// Returns the execution id of a fire. It is a UUIDv7 of the fire's time in milliseconds, and its other 74 bits are
-/// taken from the SHA-256 hash of the identity. So ids sort by time, and the same fire always has the same id. A time
-/// before 1970 counts as 1970.
+/// taken from the SHA-256 hash of the identity. So ids sort by time, and the same fire has the same id. A `Request` has
+/// it only with the same `first_claim`, so the caller must remember the first id. A time before 1970 counts as 1970.
 ///
 /// These parts are hashed, joined by NUL, which no id may contain:
 ///
@@ -134,8 +134,9 @@ pub fn execution_id(trigger_id: &str, identity: Identity<'_>) -> Uuid {
     Builder::from_unix_timestamp_millis(millis, &identity_bits(trigger_id, identity)).into_uuid()
 }
 
-/// Returns the first ten bytes of the SHA-256 hash of an identity without its time, see [`execution_id`]. They are the
-/// same for each delivery of a fire, even if the time is not known. The id takes 74 of their 80 bits.
+/// Returns the first ten bytes of the SHA-256 hash of an identity, see [`execution_id`]. The instant of a schedule is
+/// hashed, and no other time is. So the bytes are the same for each delivery of a fire, even if that time is not known.
+/// The id takes 74 of their 80 bits.
 pub(crate) fn identity_bits(trigger_id: &str, identity: Identity<'_>) -> [u8; 10] {
     let hashed = match identity {
         Identity::Scheduled(instant) => format!("scheduled\0{trigger_id}\0{}", instant.unix_timestamp_nanos()),

@@ -59,11 +59,11 @@ pub enum ReportDecision {
 }
 
 /// Decides what a report does to the stored row, at `now`. It is `Unknown` if there is no row, the row's ttl has
-/// passed, or the token is not the row's. Once the run has ended, a heartbeat is `Late`, and so is another end than the
-/// stored one. The failure of a run that was cancelled is the `Same`. The decision holds for this row only: the caller
-/// writes on the condition that it is unchanged in what matters, and decides again if it is not. An end is accepted for
-/// as long as the row is running: that the time is over is written by others, and until then the agent's word is the
-/// truth.
+/// passed, or the token is not the row's. Once the run has ended, or its deadline has passed, a heartbeat is `Late`. An
+/// end other than the stored one is `Late`, too. The failure of a run that was cancelled is the `Same`. The decision
+/// holds for this row only: the caller writes on the condition that it is unchanged in what matters, and decides again
+/// if it is not. An end is accepted for as long as the row is running: that the time is over is written by others, and
+/// until then the agent's word is the truth.
 pub fn decide_report(row: Option<&Row>, token: &str, report: &AgentReport, now: i64) -> ReportDecision {
     let row = row.filter(|row| !row.is_expired(now));
     let Some((row, key)) = row.and_then(|row| Some((row, row.report_key.as_deref()?))) else {
@@ -119,7 +119,8 @@ fn note(row: &Row, now: i64) -> ReportDecision {
 /// Returns the ending that a report describes. An agent that stopped short is `AgentIncomplete`, unless it reports a
 /// completion and the run accepts its reason. One that failed after its cancellation was requested is cancelled. Tokens
 /// that the report does not name are those that were noted before. They stand in `usage_before`, because no answer was
-/// read. The output and the reason are kept whatever the end is.
+/// read. The duration counts from the start of the first attempt. The output and the reason are kept whatever the end
+/// is.
 fn ending(row: &Row, report: &AgentReport, now: i64) -> Ending {
     let stopped_short = report
         .finish_reason
@@ -154,7 +155,7 @@ pub enum ReportAnswer {
         /// The time by which the agent must report again, in milliseconds since 1970, if it is known.
         lease_until: Option<i64>,
     },
-    /// 200: the end is recorded, now or by an earlier report.
+    /// 200: the end is recorded, now or before.
     Ended,
     /// 409: the run has ended otherwise, or its time is over.
     Late,

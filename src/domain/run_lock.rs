@@ -83,8 +83,8 @@ impl Neighbours {
 
     /// Returns the slot that `execution_id` takes where `slots` may run at once, or `None` if there is no room. What
     /// runs outside of these slots counts, too: the highest free ones stay free for its sake. So two executions that
-    /// choose at the same time cannot both take the last room. Executions that choose among several slots choose
-    /// different ones, if their ids do.
+    /// choose at the same time cannot both take the last room. Executions that choose among several slots choose by
+    /// their ids, and seldom the same one.
     pub fn choose(&self, slots: u32, execution_id: &str) -> Option<Slot> {
         let free: Vec<Slot> = (0..slots).filter(|slot| !self.held.contains_key(slot)).collect();
         let outside = self.held.range(slots..).count() + self.without.len();

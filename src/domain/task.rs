@@ -74,9 +74,10 @@ enum Precedence {
 
 impl Task {
     /// Reads a task. It always returns one, and adds the problems to `fields`: the caller must not run a task with
-    /// problems. A field with a problem is left empty, with two exceptions: a list keeps its valid elements, and
-    /// `input` keeps a member that the function sets itself. The agent's id and the prompt are required. A detached
-    /// task must not rerun, and its `input` must not hold `callback`. The shortest session id depends on `platform`.
+    /// problems. A field with a problem is left empty, with three exceptions: a list keeps its valid elements, `input`
+    /// keeps a member that the function sets itself, and `detached` stays beside a rerun. The agent's id and the prompt
+    /// are required. A detached task must not rerun, and its `input` must not hold `callback`. The shortest session id
+    /// depends on `platform`.
     pub(crate) fn read(fields: &mut Fields<'_>, platform: Platform) -> Self {
         let rerun_if_interrupted = rerun_if_interrupted(fields);
         let detached = Detached::read(fields, platform);

@@ -43,7 +43,7 @@ pub struct BusEvent {
     pub target: EventTarget,
     /// The part that all deliveries of the event have in common.
     pub origin: Origin,
-    /// The number of executions in the chain that led to the event. It is 0 unless the event announces the end of one.
+    /// The number of executions in the chain before the one whose end the event announces. It is 0 for any other event.
     pub chain_depth: u32,
     /// The task of Step Functions that waits for the run that the event commands.
     pub waiting: Option<WaitingTask>,

@@ -141,9 +141,9 @@ impl<'a> Fields<'a> {
         self.count(name)
     }
 
-    /// Reads an optional whole number in any spelling (`900.0`, `1E+6`). It is given as a number or as a text, which is
-    /// the form of DynamoDB's stream. Anything else is a problem, and `None`: an empty text, too, because a limit that
-    /// is present must not be read as one that is absent.
+    /// Reads an optional whole number that is not negative and fits 64 bits, in any spelling (`900.0`, `1E+6`). It is
+    /// given as a number or as a text, which is the form of DynamoDB's stream. Anything else is a problem, and `None`:
+    /// an empty text, too, because a limit that is present must not be read as one that is absent.
     pub(crate) fn whole_number(&mut self, name: &str) -> Option<u64> {
         let number = whole_number(self.value(name)?);
         if number.is_none() {

@@ -148,8 +148,9 @@ impl Nested {
 
     /// Takes a byte between two tokens: white space, a closing bracket, a comma, a colon, or the first byte of a name
     /// or a value. A closing bracket is appended, after a mark if nothing of its level had room. Neither its kind nor
-    /// the number of commas is checked. Any other byte is no JSON: the rest of that token is passed over, and
-    /// [`Self::is_lost`] is true from then on. Returns true at the end of the value.
+    /// the number of commas is checked. Where a value is due, any other byte counts as its first. Elsewhere any other
+    /// byte is no JSON: the rest of that token is passed over, and [`Self::is_lost`] is true from then on. Returns true
+    /// at the end of the value.
     fn between(&mut self, byte: u8, out: &mut Vec<u8>) -> bool {
         match byte {
             b' ' | b'\t' | b'\r' | b'\n' => {}

@@ -148,8 +148,8 @@ fn bracket(inside: &str) -> (Vec<Selector>, &str) {
     (selectors, inside.get(begin.max(at)..).map_or("", |rest| rest.strip_prefix(']').unwrap_or(rest)))
 }
 
-/// Reads one selector for its cost. A name or an index finds at most one value. A filter has its own cost. Any other
-/// selector, and a name with an escape, counts as every child.
+/// Reads one selector for its cost. A name or an index from 0 on finds at most one value. A filter has its own cost.
+/// Any other selector, and a name with an escape, counts as every child.
 fn selector(text: &str) -> Selector {
     if let Some(filter) = text.strip_prefix('?') {
         return Selector::Filter(FilterCost::of(filter));
@@ -177,8 +177,8 @@ struct Shape {
 
 impl Shape {
     /// Returns the properties of a query that decide its cost, counted by its punctuation outside quotes: brackets,
-    /// commas, filters, `..`, and filters that refer to the root more than once. For a text that is no query the result
-    /// means nothing.
+    /// commas, filters, `..`, and what may find many values behind a `$` within a filter. For a text that is no query
+    /// the result means nothing.
     fn of(query: &str) -> Self {
         let mut shape = Self { depth: 0, filters: 0, descendants: 0, repeats: 1, is_product: false };
         // One entry for each open bracket or parenthesis: whether it is a bracket, the number of its selectors, and

@@ -2,10 +2,10 @@
 //! its own, and RFC 9535 allows queries whose work is the product of an event's sizes: a filter that compares two
 //! copies of the whole detail does so for each value that it examines.
 //!
-//! The count walks the event along the query's segments, and finds at least the values that the query finds: names and
-//! indexes exactly, wildcards and slices as all the children, and a filter as if it accepted all of them. For each
-//! value that a filter examines, the count adds the most that the filter can do with it. A query that would take too
-//! many steps is not evaluated.
+//! The count walks the event along the query's segments, and finds at least the values that the query finds: names
+//! without an escape and indexes from 0 on exactly, a filter as if it accepted all the children, and every other
+//! selector as all the children. For each value that a filter examines, the count adds the most that the filter can do
+//! with it. A query that would take too many steps is not evaluated.
 
 use serde_json::Value;
 

@@ -63,8 +63,9 @@ impl<'a> RawJson<'a> {
         }
     }
 
-    /// Returns this value without what follows it. If its end is missing, this is all of the text. A number or a word
-    /// has its end only if a comma, a closing bracket or white space follows.
+    /// Returns this value without what follows it. If its end is missing, or a comma or a closing bracket stands in its
+    /// place, this is all of the text. A number or a word has its end only if a comma, a closing bracket or white space
+    /// follows.
     pub(crate) fn end(self) -> RawJson<'a> {
         let mut rest = self.raw;
         take_value(&mut rest).unwrap_or(RawJson { raw: self.raw, whole: false, escaped: true })
@@ -91,7 +92,8 @@ impl<'a> RawJson<'a> {
     }
 
     /// Returns a number as a count, or `None` if this is no number. A negative one is 0, a fraction is rounded down,
-    /// and one that is too large is `u64::MAX`. A number cut off is read as it stands.
+    /// and one that is too large is `u64::MAX`. A number cut off is read as it stands, or is `None` if a sign or its
+    /// `e` came last.
     pub(crate) fn as_count(self) -> Option<u64> {
         if !matches!(self.raw.first(), Some(b'-' | b'0'..=b'9')) {
             return None;

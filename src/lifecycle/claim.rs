@@ -31,7 +31,7 @@ pub enum Claim {
     Owned(i64),
     /// Another attempt is at work, or the execution has ended. Holds the stored row.
     Duplicate(Row),
-    /// The execution was cancelled before an attempt could run it. Holds the row before that.
+    /// The execution was to be cancelled and nobody works on it, so it is cancelled now. Holds the row before that.
     Cancelled(Row),
     /// An attempt had died, or the agent of a detached run was silent for too long. Holds the failure that is now
     /// stored, and the row before that.
@@ -63,7 +63,8 @@ pub enum ClaimError {
 /// Claims the execution for `attempt`, as [`decide_claim`] decides for its row. What is decided is done under the
 /// condition that the row is unchanged, and decided anew if it is not, at most [`MAX_SWAPS`] times. Waiting for another
 /// attempt of the same request does not count. The first try writes without a read, on the condition that there is no
-/// row. An execution that was to be cancelled, or whose attempt died, may be ended here instead.
+/// row, or only one whose ttl has passed. An execution that was to be cancelled, whose attempt died, or whose agent was
+/// silent for too long, may be ended here instead.
 ///
 /// Sets the attempt's number, its start and what earlier attempts left from the stored row. After an error they are
 /// those of the claim that may have been written.

@@ -339,9 +339,10 @@ pub(crate) async fn close_as_overdue<T: Table, C: Clock>(
     close(store, execution, trigger, FinalResult::failed(&failure, seen), write, now, limits).await
 }
 
-/// Ends an execution that was to be cancelled and whose last attempt failed or died, and left `seen`, as cancelled,
-/// with what [`close`] writes beside it: the tokens of its attempts, and the release of a run lock that it holds. If
-/// the row is no longer as `seen`, nothing is written, and it is returned.
+/// Ends an execution that was to be cancelled, and whose row is `seen`, as cancelled. Its last attempt failed or died,
+/// or has left the run to its agent. The end is written with what [`close`] writes beside it: the tokens of its
+/// attempts, and the release of a run lock that it holds. If the row is no longer as `seen`, nothing is written, and it
+/// is returned.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not take it.

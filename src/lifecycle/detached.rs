@@ -70,7 +70,7 @@ pub(super) async fn look_later(
 /// was requested: the caller then acts on that row.
 ///
 /// # Errors
-/// Returns an error if DynamoDB does not answer, no look could be sent, or the row keeps changing.
+/// Returns an error if DynamoDB does not answer, no look could be sent, or the row keeps changing or is gone.
 pub async fn hand_over_dead<T: Table, C: Clock>(
     store: &Store<T, C>,
     looks: &impl Looks,

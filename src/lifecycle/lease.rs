@@ -27,7 +27,8 @@ use crate::{
 /// The reason why a run must stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// Another attempt owns the execution, or another execution has the run lock. Nothing may be written any more.
+    /// This attempt does not own the execution any more, another execution has the run lock, or the lease has ended
+    /// without being extended. Nothing may be written any more.
     Lost,
     /// The execution's end was requested.
     Cancelled,
@@ -141,9 +142,9 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         }
     }
 
-    /// Waits until the lease has ended without being extended and the run must stop. It never returns if no other
-    /// attempt may call the agent. It runs beside the heartbeats, because one of them may hang until long after another
-    /// attempt has taken over.
+    /// Waits until the lease has ended without being extended and the run must stop. It does not return while nobody
+    /// else may call the agent: without rerun, and without the run lock. It runs beside the heartbeats, because one of
+    /// them may hang until long after another attempt has taken over.
     async fn lapse(&self) {
         loop {
             let (until, now) = (self.until.load(Ordering::Relaxed), self.store.clock.now_millis());

@@ -41,7 +41,7 @@ pub enum Looked {
         /// True if a further look counts the end. Otherwise the caller must.
         is_counted: bool,
     },
-    /// The run has ended. The caller must stop the agent's session.
+    /// The run has ended. The caller must stop the agent's session, if [`may_stop_session`] allows it.
     AfterEnd {
         /// The row.
         row: Box<Row>,
@@ -50,10 +50,12 @@ pub enum Looked {
     },
 }
 
-/// Looks at a detached run: drops the look if the run has ended, sends the next one if the lease is alive, and ends the
-/// run if it is over, once the agent's session is stopped. A look that fails comes again after a minute, at most
-/// [`MOST_TRIES`] times in a row: the queue itself would bring it only after its visibility timeout, of 90 minutes or
-/// more. Such a look is `Done` here.
+/// Looks at a detached run, as [`decide_look`] says: sends the next look if the lease is alive, and otherwise ends the
+/// run, once the agent's session is stopped, or hands that of a dead attempt over to its agent. A run whose end was
+/// requested is ended by a [`Purpose::Cancel`](crate::domain::look::Purpose::Cancel) look even if its agent's lease is
+/// alive. After the end of a run a look is dropped, or leads to [`Looked::AfterEnd`]. A look that fails comes again
+/// after a minute, at most [`MOST_TRIES`] times in a row: the queue itself would bring it only after its visibility
+/// timeout, of 90 minutes or more. Such a look is `Done` here.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not answer, the next look could not be sent, or the row keeps changing, and the

@@ -114,9 +114,9 @@ async fn enter<T: Table, C: Clock>(
 /// Takes one of `slots` slots of the run lock, unless this attempt has one, and looks for other executions that leave
 /// no room. Returns `None` if there is room, or the one that stands in the way: the holder of a slot, which is this
 /// execution if another attempt of it has one, or an execution that was admitted before the trigger's policy wanted a
-/// lock. In the last case the slot stays taken. `has_waited` is true if this attempt has requested the end of another
-/// execution. Then a newer execution that has taken the lock stands in the way even if it has ended, because it has
-/// replaced this one.
+/// lock. A slot that this attempt has stays taken even if another execution is in the way. `has_waited` is true if this
+/// attempt has requested the end of another execution. Then a newer execution that has taken the lock stands in the way
+/// even if it has ended, because it has replaced this one.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not answer, or the slots keep changing.

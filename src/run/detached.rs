@@ -34,8 +34,8 @@ pub(super) enum WayOn {
 
 impl AttemptRun<'_> {
     /// Returns the detached run of `fire`, or `None` if the run ends with its invocation. What the claim wrote is kept
-    /// if the settings are the same, but for the ways to stop short that are accepted. Otherwise there is a new token,
-    /// which [`AttemptRun::arm`] writes.
+    /// if the settings are the same, but for the ways to stop short that are accepted. Otherwise there is a new token
+    /// and a deadline that counts from now, which [`AttemptRun::arm`] writes.
     ///
     /// # Errors
     /// `InvalidTrigger` if the agent's protocol has no room for a callback, its platform does not hold a run for so

@@ -48,7 +48,8 @@ pub struct HandOver {
 
 impl HandOver {
     /// Returns the attributes that a hand-over at `now`, in milliseconds since 1970, writes: `detachedAt`, the end of
-    /// the agent's lease, and those of the facts that are known. Facts that are false or absent are left out.
+    /// the agent's lease, and those of the facts that are known. Facts that are false or absent are left out, and so is
+    /// `has_reported`.
     fn into_attributes(self, now: i64) -> Vec<(&'static str, AttributeValue)> {
         let mut record = ExecutionItem::default();
         if let Some(snapshot) = &self.snapshot {

@@ -68,8 +68,9 @@ impl DynamoDb {
         &self.name
     }
 
-    /// Replaces an item if its condition holds. A refusal returns the item as it stands, if there is one. A refusal may
-    /// also mean that an earlier try of the same put was applied, and only its answer was lost.
+    /// Writes a whole item, in place of the one under its key if there is one, if its condition holds. A refusal
+    /// returns the item as it stands, if there is one. A refusal may also mean that an earlier try of the same put was
+    /// applied, and only its answer was lost.
     async fn put(&self, item: Item, condition: String, expression: Expression) -> Result<Written, StoreError> {
         let request =
             self.client.put_item().table_name(&self.name).set_item(Some(item)).condition_expression(condition);

@@ -67,7 +67,8 @@ impl EndingWrite<'_> {
     /// true if its trigger is stored. The record then says so (`stored`), and the trigger's health announces its
     /// failures. Attributes that the ending does not have stay as they are in the row. There are exceptions. Of an
     /// attempt's own ends, a skip removes the description of what ran, and any other without an answer removes the
-    /// protocol that the claim wrote. An abandoned execution without a failure loses that of an earlier attempt.
+    /// protocol that the claim wrote. An abandoned execution without a failure loses that of an earlier attempt. The
+    /// write for a fire that never ran replaces the whole row.
     pub fn build(self, key: Key, is_stored: bool) -> ConditionalWrite {
         let mut expression = Expression::default();
         let stored = is_stored.then_some(true);

@@ -244,7 +244,8 @@ attributes! {
         session_id: String = SESSION_ID "sessionId",
         /// The agent's request id.
         request_id: String = REQUEST_ID "requestId",
-        /// The duration of the last attempt in milliseconds.
+        /// The duration of the last attempt in milliseconds. For an end that an agent reported, it is the time from the
+        /// start of the first attempt.
         duration_ms: u64 = DURATION_MS "durationMs",
         /// The time from the call to the first event of the answer, in milliseconds.
         first_event_ms: u64 = FIRST_EVENT_MS "firstEventMs",

@@ -64,8 +64,8 @@ impl Expression {
     /// Builds the condition that a row is unchanged since it was read as `seen`, in the attributes on which decisions
     /// depend: status, owner, attempt, lease and request to cancel. For a detached run the time of its hand-over
     /// belongs to them, and for a row that may be retried that it still may. A late heartbeat changes `leaseUntil`, and
-    /// so defeats a takeover that was decided on the row before it. Settling sets `retryable` to false and changes
-    /// nothing else, and so defeats a claim that was decided before.
+    /// so defeats a takeover that was decided on the row before it. Making a failure final changes `retryable` alone of
+    /// these attributes, and so defeats a claim that was decided before.
     pub(crate) fn unchanged_since(&mut self, seen: &Row) -> String {
         let mut conditions = vec![
             self.equals(STATUS, Some(text(seen.status.as_str()))),

@@ -69,7 +69,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 
     /// Returns true if the input of an execution was kept without the run lock. Then the execution was admitted while
-    /// its trigger let several run at once. Returns false if no input is kept.
+    /// its trigger limited no overlap. Returns false if no input is kept.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.

@@ -97,8 +97,9 @@ enum Holding {
 }
 
 impl Surroundings {
-    /// Notes that a slot is over, as it was read, or which execution has it. A slot that is asked for as a free one is
-    /// not noted.
+    /// Notes what is known of the holder of a slot. If its attempt has ended before its lease, the slot is noted as it
+    /// was read, because it can be taken only if it is still so. If an execution has it, that execution is noted. A
+    /// free slot needs no note.
     fn note(&mut self, slot: Slot, lock: RunLock, holding: Holding) {
         match holding {
             Holding::Free => {}

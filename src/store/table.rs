@@ -12,7 +12,7 @@ use crate::store::{
 /// A write of one item that is applied only if its condition holds.
 #[derive(Debug, Clone)]
 pub enum ConditionalWrite {
-    /// Replaces the item as a whole.
+    /// Writes the item as a whole, in place of the one under its key if there is one.
     Put {
         /// The item with its key.
         item: Item,

@@ -35,16 +35,18 @@ pub struct Preview {
     pub pattern_refusal: Option<(String, Option<Value>)>,
     /// The reason why the fire would be skipped, if it would.
     pub skip_reason: Option<&'static str>,
-    /// The prompt as the agent would get it. `None` if the item is invalid or the fire would be skipped.
+    /// The prompt as the agent would get it. `None` if the fire would be skipped, if the item is invalid, or if it
+    /// costs too much on this event. A problem of its filters does not count.
     pub prompt: Option<String>,
-    /// The members that the trigger adds to the agent's request.
+    /// The members that the trigger adds to the agent's request. `None` if there is no prompt.
     pub input: Option<Value>,
     /// The queries of the prompt and the mapping that find nothing in the event.
     pub empty_queries: Vec<String>,
 }
 
-/// Returns everything that is wrong with an item, one sentence for each, which begins with the JSON path. An item
-/// without a usable key has this one problem. The members `id` and `userId` are not compared with the key.
+/// Returns everything that is wrong with an item, one sentence for each, which begins with the JSON path. Once there
+/// are 50, further ones may be left out. An item without a usable key has this one problem. The members `id` and
+/// `userId` are not compared with the key.
 pub fn problems(item: Value, platform: Platform) -> Vec<String> {
     match TriggerItem::read(item) {
         Ok(item) => item.problems(platform),
@@ -86,8 +88,8 @@ pub fn preview(item: Value, event: &str, platform: Platform) -> Result<Preview, 
 }
 
 /// Previews the result of an item for an event. The prompt is shown even if a filter refuses the event. An item that is
-/// invalid or switched off has no prompt. [`problems`] reports what is wrong with it. The filters are asked first:
-/// `userId` is named only if none of them refuses the event.
+/// invalid or switched off has no prompt, but a problem of its filters does not count. [`problems`] reports what is
+/// wrong with it. The filters are asked first: `userId` is named only if none of them refuses the event.
 fn preview_of(item: &TriggerItem, event: &BusEvent, platform: Platform) -> Preview {
     // The caller chooses the item and the event. The filters and the queries together take no more steps than the
     // filters of a run, and the prompt below takes no more than that of a run.

@@ -206,8 +206,9 @@ impl Operator {
 
 impl Field {
     /// Reads a field: a query if it begins with `$`, else names joined by dots. An array's element is named by its
-    /// index. A name that holds a dot can only be asked for by a query. An error says what is wrong with the query, or
-    /// that a name is empty.
+    /// index. A name that holds a dot can only be asked for by a query. `body` as the first name, or `$.body` at the
+    /// beginning of a query, stands for `detail.body`. An error says what is wrong with the query, or that a name is
+    /// empty.
     fn parse(field: &str) -> Result<Self, String> {
         if field.starts_with('$') {
             return parse_query(field).map(Self::Query);

@@ -52,11 +52,12 @@ struct Filters {
 /// prompt.
 #[derive(Debug)]
 pub(crate) enum FilterDecision {
-    /// The trigger's pattern or its conditions do not match.
+    /// The trigger's pattern or its conditions do not match, or the event is another user's execution that the trigger
+    /// does not follow.
     Filtered,
     /// The trigger matches. If it has a threshold, it runs only when its events reach the threshold.
     Due(Box<Fire>, Option<Threshold>),
-    /// The trigger matches and is deliberately not run.
+    /// The trigger is deliberately not run, although it matches or its filters cost too much.
     Skip(Box<Fire>, SkipReason),
     /// The filters cost too much on this event. The trigger must fail as invalid.
     TooCostly(Box<Fire>),
@@ -111,9 +112,10 @@ impl TriggerItem {
         TriggerSnapshot::read(&mut Fields::new("$", &self.item), &self.item)
     }
 
-    /// Returns everything that is wrong with the item, whatever event would run it. The members `id` and `userId` are
-    /// not compared with the key. For an item with the `type` `schedule`, the filters, `followsAnyUser` and the
-    /// placeholders of its prompt are not checked, because it has none.
+    /// Returns everything that is wrong with the item, whatever event would run it. Once there are 50 problems, further
+    /// ones may be left out. The members `id` and `userId` are not compared with the key. For an item with the `type`
+    /// `schedule`, the filters, `followsAnyUser` and the placeholders of its prompt are not checked, because it has
+    /// none.
     pub(crate) fn problems(&self, platform: Platform) -> Vec<String> {
         let mut problems = Vec::new();
         // A schedule has no filters. What else an item may hold is the same for both.
@@ -321,7 +323,7 @@ impl TriggerItem {
     /// - for a fire that leaves everything to the item (`stored`), the item's;
     /// - for any other, the fire's, in which the item's values take precedence ([`Task::to_detail_over`]).
     ///
-    /// The filters do not apply, and neither do placeholders.
+    /// The filters do not apply, and neither do placeholders and `inputMapping`.
     ///
     /// # Errors
     /// Returns `InvalidTrigger` with every problem at once.

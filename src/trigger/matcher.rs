@@ -87,7 +87,7 @@ impl Matcher {
 
     /// Reads the matcher `name` with its argument, which stands at `path`. Only `prefix`, `suffix` and `anything-but`
     /// may hold another matcher: the first two `equals-ignore-case` alone. An unknown name and an argument of the wrong
-    /// form are problems, and `None`.
+    /// form are problems. `None` comes with a problem, and a matcher may come with one, too.
     fn parse_named(name: &str, argument: &Value, path: &str, problems: &mut Vec<String>) -> Option<Self> {
         match (name, argument) {
             ("prefix" | "suffix", Value::Object(inner)) => {
@@ -339,7 +339,7 @@ fn fits(parts: &[String], text: &str) -> bool {
 }
 
 /// Returns the text's characters without their case. They go through upper case, so that ς and σ, both Σ, are the same
-/// letter.
+/// letter. One may become several: ß, whose upper case is SS, becomes ss. The capital ẞ becomes ß, so the two differ.
 fn folded(text: &str) -> impl DoubleEndedIterator<Item = char> {
     text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }

@@ -133,8 +133,8 @@ impl Pattern {
 }
 
 /// Returns the first place in `value`, which stands at `path`, at which one of the fields is not found, or `None` if
-/// all are found. Where an object is required, this is a place within it. The elements of an array are not told apart:
-/// the whole array is the place.
+/// all are found. Where an object is required and there is one, this is a place within it. The elements of an array are
+/// not told apart: the whole array is the place.
 fn refusal<'e>(fields: &Fields, value: &'e Value, path: &str, steps: &Steps) -> Option<Refusal<'e>> {
     fields.iter().find_map(|(name, node)| {
         let (path, value) = (member(path, name), value.get(&**name));
@@ -217,7 +217,7 @@ fn find_value(matchers: &[Matcher], value: Option<&Value>, steps: &Steps) -> Fou
 }
 
 /// Looks in each element with `find`. A value must be found in one of them. What must be missing must be so in all. An
-/// empty array counts as a missing field. Stops once a value is found, or the steps are spent.
+/// empty array counts as a missing field. Stops once no further element can change the result, or the steps are spent.
 fn find_in_array(items: &[Value], steps: &Steps, find: impl Fn(Option<&Value>) -> Found) -> Found {
     let mut so_far = find(None);
     for item in items {
@@ -284,7 +284,7 @@ struct Alternatives {
 impl Alternatives {
     /// Reads an object of fields that stands at `path`, below the names `above`. Returns the alternatives of all its
     /// fields combined. The branches of a `$or` stand at the same place. An empty object, and a field that is neither
-    /// an object nor an array, are problems. A field with a problem requires nothing.
+    /// an object nor an array, are problems. With a problem, the result means nothing.
     fn of_fields(
         fields: &Map<String, Value>,
         above: &[Arc<str>],
@@ -379,8 +379,9 @@ impl Alternatives {
     }
 }
 
-/// Adds the requirement for a place to `fields`, with the objects on its path. Returns false, and adds no requirement,
-/// if there is one for this place, for one above it, or for one below it.
+/// Adds the requirement for a place to `fields`, with the objects on its path. Returns false if there is one already
+/// for this place, for one above it, or for one below it. The requirements then mean nothing, because this one may have
+/// replaced another.
 fn insert(fields: &mut Fields, place: &[Arc<str>], matchers: Arc<[Matcher]>) -> bool {
     let [name, below @ ..] = place else { return false };
     if below.is_empty() {

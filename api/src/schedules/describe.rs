@@ -97,7 +97,8 @@ fn time(cron: &Cron) -> String {
     }
 }
 
-/// Returns the days of a cron expression in words.
+/// Returns the days of a cron expression in words that can follow its time. They are `every day` if all are allowed,
+/// and otherwise begin with `on`, as in `on Monday to Friday`.
 fn days(days: &Days) -> String {
     match days {
         Days::OfMonth(values) if values.is_all(DAY_OF_MONTH) => "every day".to_owned(),

@@ -106,11 +106,11 @@ pub(super) fn pointer_of(item: &Map<String, Value>) -> Option<Pointer> {
 }
 
 impl Items {
-    /// Reads the pointer of an address, the id of a hook or an alias. Returns `None` if there is none or it is not
-    /// understood.
+    /// Reads the pointer of an address, the id of a hook or an alias. One that was retired is returned until its ttl
+    /// passes. Returns `None` if there is none or it is not understood.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer.
+    /// Returns an error if DynamoDB refuses or does not answer.
     pub async fn hook(&self, address: &str) -> Result<Option<Found>, StoreError> {
         let item = self.item(pointer_key(address)).await?;
         Ok(item.and_then(|item| Some(Found { pointer: pointer_of(&item)?, is_retired: item.contains_key(TTL) })))

@@ -75,7 +75,8 @@ pub fn view(item: &Map<String, Value>, now: Timestamp) -> Value {
     Value::Object(shown)
 }
 
-/// Returns the schedule of a trigger, or `None` if it is of another type or invalid.
+/// Returns the schedule of a trigger, also of one that is switched off, and of a tombstone that still has it. Returns
+/// `None` if the trigger is of another type, or if its schedule is missing or invalid.
 pub fn schedule_of(item: &Map<String, Value>) -> Option<Schedule> {
     let config = item.get("scheduleConfig").filter(|_| kind_of(item) == Some("schedule"))?;
     Schedule::read(config.as_object()?).ok()
