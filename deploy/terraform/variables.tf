@@ -189,7 +189,7 @@ variable "chain_state" {
 variable "chain_depth_limit" {
   type        = number
   default     = null
-  description = "How many executions may follow one another in a chain. The next one is recorded as skipped and does not run, so a chain that loops ends."
+  description = "How many executions may follow the first one of a chain. The next one is recorded as skipped and does not run, so a chain that loops ends."
 
   validation {
     condition     = var.chain_depth_limit == null ? true : var.chain_depth_limit >= 1

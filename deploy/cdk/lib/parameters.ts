@@ -54,7 +54,7 @@ export interface AgentTriggerParameters {
   readonly eventSource?: string;
   /** Whether the end of an execution reaches the triggers subscribed to agent-trigger. If enabled, every end costs one invocation. Default: DISABLED. */
   readonly chainState?: 'ENABLED' | 'DISABLED';
-  /** How many executions may follow one another in a chain. The next one is recorded as skipped and does not run, so a chain that loops ends. Default: 8. */
+  /** How many executions may follow the first one of a chain. The next one is recorded as skipped and does not run, so a chain that loops ends. Default: 8. */
   readonly chainDepthLimit?: number;
   /** Whether the agents of detached runs may report, over HTTPS and on an event bus of its own (docs/long-runs.md). A run that outlives its invocation needs it. Default: DISABLED. */
   readonly reportsState?: 'ENABLED' | 'DISABLED';
