@@ -25,7 +25,7 @@ impl Decision {
     }
 
     /// Waits until a call of [`Self::end_wait`] returns true, or returns at once if one did. One such call ends one
-    /// wait.
+    /// wait. Two before a wait end that one alone.
     pub(super) async fn wait_ended(&self) {
         self.0.enough.notified().await;
     }

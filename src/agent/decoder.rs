@@ -19,8 +19,8 @@ use crate::domain::answer::{AnswerError, End, Interruption, Outcome, Progress, V
 use crate::domain::protocol::Protocol;
 use crate::json::scan::RawJson;
 
-/// No agent answers with this content type: `AgentFailed`. It holds the type only if it is a type and a subtype,
-/// because it is untrusted text.
+/// No agent answers with this content type: `AgentFailed`. It holds the type only if it is a type and a subtype of at
+/// most 100 bytes, because it is untrusted text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the agent answered with content type {0}")]
 pub struct UnsupportedContentType(String);
@@ -145,8 +145,9 @@ impl Decoder {
     ///   run failed or stopped short.
     /// - What the framing itself cannot read decides: an event that was cut, a document that is not JSON, an empty one.
     ///   A failure that was reported before the cut comes first. A document that is lines of JSON is read as these.
-    /// - A body without a byte is empty, and a failure. An event stream or lines without an event are interrupted,
-    ///   because a stream may be kept open and end without a word. An array without elements is a whole answer.
+    /// - A body without a byte is empty, and a failure, unless it is an event stream. An event stream or lines without an
+    ///   event are interrupted, because a stream may be kept open and end without a word. An array without elements is a
+    ///   whole answer.
     /// - A frame that was too large to keep may have said how the run ended. If nothing else was understood, the answer
     ///   is interrupted.
     /// - The protocol's reader decides, or the generic rules.

@@ -31,7 +31,8 @@ pub(super) struct Loose {
     skim: Option<Box<Skim>>,
     /// True if a part of one of the document's lines was not kept.
     is_cut: bool,
-    /// True if a traceback began. The last line that is not indented says what happened.
+    /// True if a traceback began. The next line that is neither indented nor leads to another exception says what
+    /// happened.
     in_traceback: bool,
 }
 

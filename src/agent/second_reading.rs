@@ -64,7 +64,7 @@ const NAMES: [&str; 48] = [
 /// Objects and arrays within one another that are looked into. The deepest end of a known protocol is five deep.
 const DEPTH: usize = 8;
 
-/// Members of one name that are told apart. Of more, the last one is heard as well.
+/// The index of the last member of one name that is told apart. Of more, the very last one is heard as well.
 const MEMBERS: usize = 8;
 
 /// Returns `verdict`, that of a frame which ends the run in order, or a graver one. If an object in the frame has
@@ -94,8 +94,8 @@ pub(super) fn note_gravest(protocol: Protocol, frame: &Frame<'_>, transcript: &m
     });
 }
 
-/// Reads a frame as if it had only one member of each name, once for each choice among them that another reader of JSON
-/// may make. Without two members of one name it is not read. `hear` gets what was read, and returns true to end this.
+/// Reads a frame as if it had only one member of each name: once with the first of each, once with the second, and so on.
+/// Without two members of one name it is not read. `hear` gets what was read, and returns true to end this.
 fn read_others(protocol: Protocol, frame: &Frame<'_>, mut hear: impl FnMut(Option<Verdict>, &Transcript) -> bool) {
     let mut text = Vec::new();
     let mut at = 0;
