@@ -71,7 +71,7 @@ fn policy(settings: &Settings) -> String {
     )
 }
 
-/// `GET /config.json`: where users log in, and the version.
+/// `GET /config.json`: where users log in, `null` if the settings name no login, and the version of this build.
 async fn config(State(api): State<Arc<Api>>) -> Response {
     let login = api.settings.login.as_ref().map(|login| json!({"domain": login.domain, "clientId": login.client_id}));
     let config = json!({"login": login, "version": env!("CARGO_PKG_VERSION")}).to_string();

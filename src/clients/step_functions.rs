@@ -34,6 +34,9 @@ const OVER: [&str; 3] = ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"];
 const STOPPED: [&str; 2] = ["ABORTED", "TIMED_OUT"];
 /// The state of an execution that goes on.
 const RUNNING: &str = "RUNNING";
+/// The difference between clocks that is tolerated where a redrive is compared with a time of this function's, or of
+/// EventBridge's, whose times are whole seconds.
+const SKEW_MILLIS: i64 = 5_000;
 /// The longest cause of a failure, in bytes.
 const LONGEST_CAUSE: usize = 32_768;
 
@@ -81,15 +84,22 @@ impl StepFunctions {
         }
     }
 
-    /// Returns true if the execution with this ARN was stopped, or its time is up. It asks once, for 5 s at most.
-    /// Returns false if that is unknown, which it logs.
-    pub(crate) async fn is_stopped(&self, arn: &str) -> bool {
-        self.describe(arn).await.is_some_and(|answer| STOPPED.iter().any(|state| answer["status"] == *state))
+    /// Returns true if nobody waits any more for a run that began at `started`, in milliseconds since 1970: the
+    /// execution with this ARN was stopped, its time is up, or it was redriven since. A redriven execution has new tasks.
+    /// It asks once, for 5 s at most. Returns false if that is unknown, which it logs.
+    pub(crate) async fn is_stopped(&self, arn: &str, started: Option<i64>) -> bool {
+        let is_of_before = |answer: &Value| {
+            started.zip(redriven_at(answer)).is_some_and(|(started, redriven)| started + SKEW_MILLIS < redriven)
+        };
+        self.describe(arn)
+            .await
+            .is_some_and(|answer| STOPPED.iter().any(|state| answer["status"] == *state) || is_of_before(&answer))
     }
 
-    /// Returns true if the execution with this ARN was redriven and is running. It asks in at most three tries of 5 s
-    /// each. Returns false if that is unknown, which it logs.
-    pub(crate) async fn is_redriven(&self, arn: &str) -> bool {
+    /// Returns true if the execution with this ARN was redriven, is running, and waits for a command of the time `sent`,
+    /// in milliseconds since 1970: one that was sent before the redrive belongs to a task that was stopped. It asks in at
+    /// most three tries of 5 s each. Returns false without `sent`, and if it is unknown, which it logs.
+    pub(crate) async fn is_redriven(&self, arn: &str, sent: Option<i64>) -> bool {
         let mut waits = backoff::waits();
         let answer = loop {
             match (self.describe(arn).await, waits.next()) {
@@ -98,15 +108,22 @@ impl StepFunctions {
                 (None, None) => return false,
             }
         };
-        answer["status"] == RUNNING && answer["redriveCount"].as_u64().is_some_and(|count| count > 0)
+        let is_of_after = || sent.zip(redriven_at(&answer)).is_some_and(|(sent, at)| at <= sent + SKEW_MILLIS);
+        answer["status"] == RUNNING && is_of_after()
     }
 
     /// Returns what Step Functions says of the execution with this ARN. It asks once, for 5 s at most. Returns `None`
-    /// if there is no answer, or another status than success, which it logs, and if the answer is no JSON.
+    /// if there is no answer, another status than success, or an answer that is no JSON, and logs that.
     async fn describe(&self, arn: &str) -> Option<Value> {
         let body = json!({"executionArn": arn, "includedData": "METADATA_ONLY"}).to_string();
         match self.send("DescribeExecution", &body).await {
-            Ok((status, answer)) if status.is_success() => serde_json::from_slice::<Value>(&answer).ok(),
+            Ok((status, answer)) if status.is_success() => {
+                let answer = serde_json::from_slice::<Value>(&answer).ok();
+                if answer.is_none() {
+                    tracing::warn!("it is unknown whether the state machine still waits: the answer is no JSON");
+                }
+                answer
+            }
             Ok((status, _)) => {
                 tracing::warn!(status = status.as_u16(), "it is unknown whether the state machine still waits");
                 None
@@ -177,4 +194,12 @@ impl StepFunctions {
         request.headers_mut().extend(signature);
         Ok(request)
     }
+}
+
+/// Returns the time at which an execution was redriven the last time, in milliseconds since 1970, by the answer of
+/// DescribeExecution. Returns `None` if it never was.
+fn redriven_at(described: &Value) -> Option<i64> {
+    let seconds = described["redriveDate"].as_f64()?;
+    // A time beyond those of calendars stays at their end.
+    Some((seconds * 1_000.0) as i64)
 }

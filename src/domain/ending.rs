@@ -1,4 +1,4 @@
-//! The ending of an execution, as its record describes it.
+//! The ending of an attempt, or of a fire that was not run, as the execution's record describes it.
 
 use std::fmt::Write;
 

@@ -132,7 +132,8 @@ impl Failure {
         Self::fatal(ErrorType::Interrupted, format!("attempt {attempt} died and may have called the agent"))
     }
 
-    /// Returns the failure of an attempt that lost its lease: `LeaseLost`, not retryable.
+    /// Returns the failure of an attempt that lost its lease, or may have lost its trigger's run lock: `LeaseLost`, not
+    /// retryable. It is returned to Lambda and never recorded.
     pub fn lease_lost() -> Self {
         let message = "lease lost: another attempt owns this execution, or another execution holds its trigger's lock";
         Self::fatal(ErrorType::LeaseLost, message)

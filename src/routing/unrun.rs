@@ -118,12 +118,14 @@ impl Unrun<'_> {
         Ok(store.in_time(deadline.run_until, identifying).await?.map(ExecutionId::from))
     }
 
-    /// Ends the execution, as [`Looker::end`] and then [`after_close`] do, and notes it if the invocation has noted a
-    /// fire. If there is none and there is an `ending`, a record with it is written. Without `ending`, returns `None`
-    /// if there is no record, or only that of another user's trigger.
+    /// Ends the execution if nobody works on it, as [`Looker::end`] and then [`after_close`] do, and returns the action
+    /// with the row that decided it. Notes the execution if the invocation has noted a fire. If there is no record, or
+    /// its ttl has passed, one with `ending` is written. Without `ending`, nothing is written then, and the result is
+    /// `None`, as it is for the record of another user's trigger. With an `ending`, such a record is an error.
     ///
     /// # Errors
-    /// Returns an error if the table does not answer in time, or the row cannot be closed, with the fire's ids.
+    /// Returns an error without ids if the execution's id cannot be had in time, and one with the fire's ids if the row
+    /// cannot be closed in time, is another user's, or cannot be left to its agent.
     async fn close(&self, ending: Option<Ending>) -> Result<Option<Closed>, Failure> {
         let InvocationContext { app, invocation, deadline, state, .. } = self.context;
         let is_look = ending.is_none();

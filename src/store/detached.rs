@@ -118,8 +118,9 @@ impl<T: Table, C: Clock> Store<T, C> {
         self.write_conditionally(ConditionalWrite::Update { key, update, condition, expression }).await
     }
 
-    /// Lets the lease of a dead attempt pass to the agent at `now`, in milliseconds since 1970. The row must still be
-    /// as `seen`. Otherwise the write is refused.
+    /// Lets the lease of a dead attempt pass to the agent at `now`, in milliseconds since 1970. The caller knows from
+    /// `seen` that the attempt is dead. The row must still have the status, owner, attempt, lease, request to cancel,
+    /// time of hand-over and `firstReportSeconds` of `seen`. Otherwise the write is refused.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. It may have been written all the same.

@@ -144,6 +144,15 @@ pub fn is_shown(name: &str) -> bool {
     KEPT_HEADERS.contains(&name) || SENDER_IDS.contains(&name)
 }
 
+/// Returns true for a header that says the same in many deliveries, so that it cannot name one of them: one that tells
+/// of the sender, of its webhook or of the connection. `name` must be in lower case. Of headers that nobody knows
+/// nothing is said.
+pub fn repeats_itself(name: &str) -> bool {
+    const OF_THE_CONNECTION: [&str; 4] = ["accept", "via", "forwarded", "x-forwarded-"];
+    KEPT_HEADERS.contains(&name) && !SENDER_IDS.contains(&name)
+        || OF_THE_CONNECTION.iter().any(|begin| name.starts_with(begin))
+}
+
 /// Returns the headers that an event keeps, by name. One that came twice, or has more than 1,024 bytes, is left out.
 fn kept(headers: &HeaderMap) -> Map<String, Value> {
     let kept = KEPT_HEADERS.iter().filter_map(|name| {
@@ -162,11 +171,11 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     values.next().is_none().then_some(value)
 }
 
-/// Returns the sender's own id of a delivery: the first header of [`SENDER_IDS`] that came once, cut to 128 characters.
-/// Returns `None` without one, or if it is empty.
+/// Returns the sender's own id of a delivery: the first header of [`SENDER_IDS`] that came once and is not empty, cut to
+/// 128 characters. Returns `None` without one.
 pub fn sender_id(headers: &HeaderMap) -> Option<String> {
-    let id = SENDER_IDS.iter().find_map(|name| only(headers, name));
-    id.filter(|id| !id.is_empty()).map(|id| id.chars().take(LONGEST_SENDER_ID).collect())
+    let id = SENDER_IDS.iter().find_map(|name| only(headers, name).filter(|id| !id.is_empty()));
+    id.map(|id| id.chars().take(LONGEST_SENDER_ID).collect())
 }
 
 /// Returns the content type, or an empty text if there is none.
@@ -294,6 +303,7 @@ mod tests {
         }
         let further = headers(&[("x-github-delivery", "a,b"), ("x-request-id", "r")]);
         assert_eq!(sender_id(&further).as_deref(), Some("r"));
+        assert_eq!(sender_id(&headers(&[("webhook-id", ""), ("x-request-id", "r")])).as_deref(), Some("r"));
         assert_eq!(content_type(&headers(&[("content-type", "text/plain")])), "text/plain");
     }
 

@@ -1,12 +1,12 @@
 //! The id and the answer of deliveries whose senders sign no id, as `webhookConfig` configures them.
 
-use axum::http::{
-    HeaderName, StatusCode,
-    header::{AUTHORIZATION, USER_AGENT},
-};
+use axum::http::{HeaderName, StatusCode, header::AUTHORIZATION};
 use serde_json::{Map, Value};
 
-use crate::hooks::scheme::{Options, Scheme};
+use crate::hooks::{
+    event::repeats_itself,
+    scheme::{Options, Scheme},
+};
 
 /// How a hook knows a delivery again, and answers one that it accepts. The presets whose senders sign an id have no
 /// options for it.
@@ -20,6 +20,7 @@ pub struct Manners {
 }
 
 impl Default for Manners {
+    /// Returns the manners of a hook that configures none: the header `Idempotency-Key`, and 202.
     fn default() -> Self {
         Self { id_header: HeaderName::from_static("idempotency-key"), accepted: StatusCode::ACCEPTED }
     }
@@ -35,7 +36,7 @@ impl Manners {
         let is_taken = |header: &HeaderName| {
             let is_of_scheme = scheme.and_then(Scheme::header) == Some(header);
             let is_time = matches!(scheme, Some(Scheme::Hmac(hmac)) if hmac.timestamp.as_ref() == Some(header));
-            is_of_scheme || is_time || [AUTHORIZATION, USER_AGENT].contains(header)
+            is_of_scheme || is_time || *header == AUTHORIZATION || repeats_itself(header.as_str())
         };
         match options.header("idHeader") {
             Some(header) if is_taken(&header) => {
@@ -91,6 +92,12 @@ mod tests {
             (json!({"preset": "hmac", "timestampHeader": "x-time", "idHeader": "X-Time"}), Err("idHeader")),
             (json!({"preset": "hmac", "idHeader": "Authorization"}), Err("idHeader")),
             (json!({"preset": "token", "idHeader": "User-Agent"}), Err("idHeader")),
+            (json!({"preset": "token", "idHeader": "X-Gitlab-Webhook-UUID"}), Err("idHeader")),
+            (json!({"preset": "hmac", "idHeader": "X-Shopify-Topic"}), Err("idHeader")),
+            (json!({"preset": "token", "idHeader": "X-Forwarded-Proto"}), Err("idHeader")),
+            (json!({"preset": "token", "idHeader": "Accept"}), Err("idHeader")),
+            (json!({"preset": "token", "idHeader": "X-Gitlab-Event-UUID"}), Ok(("x-gitlab-event-uuid", 202))),
+            (json!({"preset": "hmac", "idHeader": "X-Shopify-Event-Id"}), Ok(("x-shopify-event-id", 202))),
             (json!({"preset": "github", "acceptedStatus": 200}), Err("acceptedStatus")),
         ] {
             let expected = expected.map(|(name, status)| (name.to_owned(), status)).map_err(str::to_owned);

@@ -132,8 +132,10 @@ impl Secrets {
         if let Some(said) = place.doubted(tried, Instant::now()) {
             return said;
         }
+        // The pause counts from before the reading: what is written meanwhile may not be seen by it.
+        let asked = Instant::now();
         let read = self.store.get(name, None).await;
-        place.keep_doubted(read.clone(), Instant::now());
+        place.keep_doubted(read.clone(), asked);
         read.map(|stored| Some(stored.secret).filter(|secret| secret.expose() != tried.expose()))
     }
 

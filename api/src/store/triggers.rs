@@ -71,7 +71,7 @@ pub enum Target {
 /// One page of a user's triggers.
 #[derive(Debug)]
 pub struct TriggerPage {
-    /// The items. Tombstones are left out, except those that still have a schedule.
+    /// The items. Tombstones are left out, except those that [`is_shown`] lets through.
     pub items: Vec<Map<String, Value>>,
     /// The id after which the next page begins, if there is one.
     pub next: Option<String>,
@@ -91,8 +91,8 @@ impl Items {
     }
 
     /// Reads a page of a user's triggers, by their ids. Only those for which `wanted` returns true are on it. Items
-    /// whose ttl has passed are left out, and tombstones without a schedule. Up to about 4,000 items are read, so a
-    /// page may have fewer than `limit` triggers and still have a next one.
+    /// whose ttl has passed are left out, and tombstones that are not [shown](is_shown). Up to about 4,000 items are
+    /// read, so a page may have fewer than `limit` triggers and still have a next one.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
@@ -192,7 +192,8 @@ impl Items {
         }
     }
 
-    /// Counts the triggers that are stored, without tombstones, by reading all of them.
+    /// Counts the triggers that are stored, by reading all of them. Tombstones are not counted, nor items whose ttl has
+    /// passed. The reads are eventually consistent: a trigger that was stored just now may be missing.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.

@@ -74,7 +74,7 @@ pub async fn get(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<Str
     Ok(reply.with("trigger", view(&item, times::now())))
 }
 
-/// Reads a trigger of the caller to show it. It may be a tombstone whose schedule is not deleted yet.
+/// Reads a trigger of the caller to show it. It may be a tombstone whose schedule or secret is not deleted yet.
 ///
 /// # Errors
 /// Returns [`ApiError::NotFound`] if there is none, or if it is somebody else's.

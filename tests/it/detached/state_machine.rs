@@ -206,6 +206,18 @@ async fn a_look_asks_whether_the_state_machine_still_waits() {
     assert_eq!(row_of(&stack)["status"], "cancelled");
 }
 
+/// A redriven execution starts its tasks anew, so nobody waits for those of before.
+#[tokio::test]
+async fn a_look_ends_the_run_of_before_a_redrive() {
+    for (redriven, is_asked) in [(1_767_225_600.5, Value::Null), (4_102_444_800.5, json!(true))] {
+        let said = json!({"status": "RUNNING", "redriveCount": 1, "redriveDate": redriven});
+        let (url, _) = step_functions(Arc::new(Mutex::new((200, said)))).await;
+        let (stack, function, _) = waiting_with(&[("AWS_ENDPOINT_URL_SFN", &url)]).await;
+        assert!(deliver(&function, &last_look(&stack)).await);
+        assert_eq!(row_of(&stack)["cancelRequested"], is_asked, "{redriven}");
+    }
+}
+
 /// A session that the trigger gave may be somebody's chat.
 #[tokio::test]
 async fn the_end_of_a_run_in_a_session_that_was_given_does_not_stop_it() {

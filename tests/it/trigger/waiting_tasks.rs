@@ -135,23 +135,35 @@ async fn executions_that_are(described: Value, failures: usize) -> String {
     url
 }
 
+/// Returns the seconds since 1970 of a time as an event has it.
+fn seconds(text: &Value) -> f64 {
+    let time = time::OffsetDateTime::parse(text.as_str().unwrap(), &time::format_description::well_known::Rfc3339);
+    time.unwrap().unix_timestamp() as f64
+}
+
 /// It has the ARN under which it was stopped before.
 #[tokio::test]
 async fn a_caller_that_is_redriven_after_its_stop_gets_its_run() {
-    let redriven = json!({"status": "RUNNING", "redriveCount": 1});
+    let sent = seconds(&command(json!({}))["time"]);
+    let redriven = json!({"status": "RUNNING", "redriveCount": 1, "redriveDate": sent - 0.25});
     for (described, failures, status) in [
         (redriven.clone(), 0, "completed"),
         (redriven.clone(), 2, "completed"),
         (redriven, 3, "cancelled"),
+        // The times of a bus are whole seconds, and clocks differ.
+        (json!({"status": "RUNNING", "redriveCount": 1, "redriveDate": sent + 0.75}), 0, "completed"),
+        // The command was sent before: its task was stopped, and the redriven execution sent another.
+        (json!({"status": "RUNNING", "redriveCount": 1, "redriveDate": sent + 60.0}), 0, "cancelled"),
         (json!({"status": "RUNNING", "redriveCount": 0}), 0, "cancelled"),
         (json!({"status": "RUNNING"}), 0, "cancelled"),
-        (json!({"status": "TIMED_OUT", "redriveCount": 1}), 0, "cancelled"),
+        (json!({"status": "TIMED_OUT", "redriveCount": 1, "redriveDate": sent - 0.25}), 0, "cancelled"),
         (json!([]), 0, "cancelled"),
     ] {
         let stack = stack().await;
         subscribe(&stack, "t", json!({}));
         let url = executions_that_are(described.clone(), failures).await;
-        let function = stack.function(&[short_lease(), ("AWS_ENDPOINT_URL_SFN", &url)]).await;
+        // Half of the lease is the time for the three tries.
+        let function = stack.function(&[("AWS_ENDPOINT_URL_SFN", &url)]).await;
         assert_eq!(invoke(&function, &cancel(CALLER)).await.body()["cancelRequested"], 0);
         assert!(invoke(&function, &command(json!({}))).await.is_success());
         assert_eq!(execution(&stack, "t")["status"], status, "{failures} {described}");

@@ -22,6 +22,7 @@ async fn run(program: &str, example: &str, url: &str) -> Option<Value> {
     let child = Command::new(program)
         .env("HOOK_URL", url)
         .env("HOOK_SECRET", SECRET)
+        .env("DELIVERY_ID", format!("chosen-for-{program}"))
         .env("NO_PROXY", "127.0.0.1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
