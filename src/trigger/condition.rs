@@ -54,9 +54,12 @@ enum Operator {
 }
 
 impl Conditions {
-    /// Reads a field: a query if it begins with `$`, else names joined by dots. An array's element is named by its
-    /// index. A name that holds a dot can only be asked for by a query. A leading `body` or `$.body` stands for
-    /// `detail.body`. An error says what is wrong with the query, or that a name is empty.
+    /// Reads a condition, or a list of conditions. All of them must hold. An empty list always holds.
+    ///
+    /// # Errors
+    /// Returns the problems of all conditions together, each with its JSON path from `$`, which is `conditions` itself.
+    /// After 50 a last one says that there are more. For a list of more than `MOST_CONDITIONS` its length is the only
+    /// problem.
     pub fn parse(conditions: &Value) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let conditions: Vec<_> = match conditions {
@@ -203,9 +206,8 @@ impl Operator {
 
 impl Field {
     /// Reads a field: a query if it begins with `$`, else names joined by dots. An array's element is named by its
-    /// index. A name that holds a dot can only be asked for by a query. `body` as the first name, or `$.body` at the
-    /// beginning of a query, stands for `detail.body`. An error says what is wrong with the query, or that a name is
-    /// empty.
+    /// index. A name that holds a dot can only be asked for by a query. A leading `body` or `$.body` stands for
+    /// `detail.body`. An error says what is wrong with the query, or that a name is empty.
     fn parse(field: &str) -> Result<Self, String> {
         if field.starts_with('$') {
             return parse_query(field).map(Self::Query);
