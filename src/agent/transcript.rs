@@ -134,12 +134,15 @@ impl Transcript {
     /// Notes how the agent says that it stopped, and that it said so. The last word counts, and a word that means a
     /// finished run, or is unknown, takes back a reason before it. `error`, `failed` and similar words, and a word that
     /// begins with `malformed_`, are a failure, too, unless a failure was reported already. A reason that is no string,
-    /// or is cut off, is ignored.
+    /// is cut off, or is empty or `none`, is ignored.
     pub(crate) fn stopped(&mut self, reason: Option<RawJson<'_>>) {
         let Some(reason) = reason.and_then(RawJson::whole_str) else { return };
         self.is_understood = true;
-        self.has_stopped = true;
         let reason = reason.read(64);
+        if matches!(reason.trim().to_ascii_lowercase().as_str(), "" | "none" | "null") {
+            return;
+        }
+        self.has_stopped = true;
         // As a state the word says less: a document may be called incomplete.
         let is_incomplete = reason.eq_ignore_ascii_case("incomplete").then_some(FinishReason::Limit);
         self.finish = FinishReason::from_wire(&reason).or(is_incomplete);

@@ -355,6 +355,14 @@ fn a_tool_whose_result_came_waits_no_longer() {
     // The run itself asks: no result of a tool answers that.
     let run = r#"{"type":"approval_request","text":"May I?"}"#;
     assert_eq!(whole(NDJSON, lines(&format!("{asks}\n{run}\n{result}"))).verdict, waits);
+    // The same by the names of events.
+    let run = "event: approval_request\ndata: {\"text\":\"May I?\"}";
+    let body = events(&format!("data: {asks}\n\n{run}\n\ndata: {result}\n\n"));
+    assert_eq!(whole(SSE, body).verdict, waits);
+    let tool = "event: tool_approval_request\ndata: {\"id\":1}";
+    assert_eq!(whole(SSE, events(&format!("{tool}\n\n"))).verdict, waits);
+    let body = events(&format!("{tool}\n\ndata: {result}\n\ndata: {text}\n\n"));
+    assert_eq!(whole(SSE, body).verdict, Verdict::Completed);
 }
 
 /// Web frameworks and API platforms answer 200, too, when they refuse.
@@ -372,6 +380,8 @@ fn an_envelope_that_only_reports_is_a_failure() {
         (r#"{"title":"Bad Gateway","status":"502"}"#, "Bad Gateway"),
         (r#"{"ok":false,"description":"chat not found"}"#, "chat not found"),
         (r#"{"has_failed":true,"message":"boom"}"#, "boom"),
+        (r#"{"code":-32603,"message":"boom"}"#, "boom"),
+        (r#"{"status":"FAIL","message":"boom"}"#, "boom"),
     ] {
         assert_eq!(whole(JSON, body).verdict, failed(words), "{body}");
     }
@@ -384,6 +394,13 @@ fn an_envelope_that_only_reports_is_a_failure() {
         r#"{"code":75001,"msg":"ok","data":null}"#,
         r#"{"code":75001,"msg":"Paris","answer":"Paris."}"#,
         r#"{"code":75001,"message":"Paris."}"#,
+        r#"{"code":20000,"msg":"Operation successful","data":{}}"#,
+        r#"{"code":1000,"msg":"操作成功","data":null}"#,
+        r#"{"answer":"It is Paris.","data":{"code":75001,"msg":"Paris"}}"#,
+        r#"{"answer":"It means not found.","data":{"code":404,"message":"Not Found"}}"#,
+        r#"{"status":"FAIL","answer":"Three of five probes fail."}"#,
+        r#"{"state":"Fail","message":"Three of five probes fail."}"#,
+        r#"{"result":"fail","message":"2 of 9 checks","answer":"The report: …"}"#,
         r#"{"result":"failed"}"#,
         r#"{"result":"The build failed","message":"ok"}"#,
         r#"{"failure":2,"done":8}"#,
@@ -392,7 +409,9 @@ fn an_envelope_that_only_reports_is_a_failure() {
     }
     // A line of a stream tells the progress.
     assert_eq!(whole(NDJSON, lines(r#"{"detail":"tidying up"}"#)).verdict, Verdict::Completed);
+    assert_eq!(whole(NDJSON, lines(r#"{"code":1001,"msg":"finished"}"#)).verdict, Verdict::Completed);
     assert_eq!(whole(NDJSON, lines(r#"{"status":"fail"}"#)).verdict, failed(""));
+    assert_eq!(whole(NDJSON, lines(r#"{"code":500,"msg":"boom"}"#)).verdict, failed("boom"));
 }
 
 #[test]
@@ -401,13 +420,24 @@ fn an_answer_that_was_cut_short_says_so() {
         r#"{"type":"done","truncated":true}"#,
         r#"{"type":"done","timed_out":true}"#,
         r#"{"type":"done","stop_reason":"stop","truncated":true}"#,
-        r#"{"type":"timeout"}"#,
     ] {
         assert_eq!(whole(NDJSON, lines(end)).verdict, Verdict::Incomplete(FinishReason::Limit), "{end}");
     }
     let end = lines(r#"{"type":"done","stop_reason":"max_tokens","truncated":true}"#);
     assert_eq!(whole(NDJSON, end).verdict, Verdict::Incomplete(FinishReason::MaxTokens));
-    for end in [r#"{"type":"done","truncated":false}"#, r#"{"type":"done","truncated":3}"#] {
+    let document = r#"{"answer":"Good m","truncated":true}"#;
+    assert_eq!(whole(JSON, document).verdict, Verdict::Incomplete(FinishReason::Limit));
+    for end in [
+        r#"{"type":"done","truncated":false}"#,
+        r#"{"type":"done","truncated":3}"#,
+        "{\"type\":\"sources\",\"items\":[1],\"truncated\":true}\n{\"type\":\"done\"}",
+        "{\"type\":\"timeout\",\"message\":\"trying B\"}\n{\"type\":\"done\"}",
+    ] {
         assert_eq!(whole(NDJSON, lines(end)).verdict, Verdict::Completed, "{end}");
+    }
+    // Gateways send an empty reason behind the true one.
+    for nothing in ["", "None", "null"] {
+        let end = format!("{{\"stop_reason\":\"max_tokens\"}}\n{{\"finish_reason\":\"{nothing}\",\"usage\":{{}}}}");
+        assert_eq!(whole(NDJSON, lines(&end)).verdict, Verdict::Incomplete(FinishReason::MaxTokens), "{end}");
     }
 }

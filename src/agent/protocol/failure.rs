@@ -59,6 +59,7 @@ pub(super) const HOLDERS: Names = Names::of(&ANSWERS).and(Name::Event).and(Name:
 /// may report the failure as well, and so may each of several of one name. The SDK's report that it could not serialize
 /// something (`original_type`) is no failure.
 pub(crate) fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Failed> {
+    let top = if frame.source == Source::Document { Place::Document } else { Place::Frame };
     let mut nested = members.objects(HOLDERS).peekable();
     if nested.peek().is_none() && !members.has_any(SIGNS) {
         return None;
@@ -72,7 +73,7 @@ pub(crate) fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Fai
     if !is_certain && is_tools(frame, members) {
         return None;
     }
-    if is_certain || says_failed(members, Place::Frame) || is_sole_report(frame, members) {
+    if is_certain || says_failed(members, top) || is_sole_report(frame, members) {
         let message = match exception {
             Some(exception) => error_text(exception),
             None => {
@@ -129,7 +130,9 @@ pub(crate) fn error_beside(frame: &Frame<'_>) -> Option<AnswerError> {
 /// Where an object stands whose members may say that the run failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// It is the frame.
+    /// It is the one document of the answer.
+    Document,
+    /// It is a frame of a stream.
     Frame,
     /// It stands in the place of the answer.
     Answer,
@@ -148,11 +151,14 @@ pub(super) fn has_text(members: &Members<'_>) -> bool {
 /// `original_type` does not count. A `code`, and a 0 under `success` or `ok`, count only beside a `message` and without an
 /// answer. Beside a `message` a number that is no status is no `code` of a failure, beside a `msg` it is. A `stack` counts
 /// only without an answer. A `state` and a `stack` do not count beside the answer's text. JSend's `fail`
-/// is a `status` without the text of an answer. A word of failure under `result` counts only beside a `message`. The
-/// object must not be about a tool.
+/// is a `status` without the text of an answer. A word of failure under `result` counts only beside a `message`, and
+/// without another answer. The object must not be about a tool.
 fn says_failed(members: &Members<'_>, place: Place) -> bool {
     let has_answer =
         || members.has_any(WHOLE) && members.any(|name, value| WHOLE.contains(name) && value.is_something());
+    let has_other_answer =
+        || members.any(|name, value| name != Name::Result && WHOLE.contains(name) && value.is_something());
+    let is_top = matches!(place, Place::Document | Place::Frame);
     members.has_any(SIGNS)
         && members.any(|name, value| {
             name.says_failed(value)
@@ -160,19 +166,20 @@ fn says_failed(members: &Members<'_>, place: Place) -> bool {
                     Name::Error => !members.has(Name::OriginalType),
                     // A bare `code` is many things. Beside nothing but a message it is a status.
                     Name::Code => {
-                        let is_told = members.has(Name::Message) && is_code_of_failure(value)
-                            || members.get(Name::Msg).is_some_and(|msg| !is_word_of_success(msg));
-                        is_told && !has_answer()
+                        let is_sure = is_code_of_failure(value);
+                        let is_told = members.has(Name::Message) && is_sure
+                            || members.get(Name::Msg).is_some_and(|msg| is_refusal(msg, is_sure, place));
+                        is_told && place != Place::BesideText && !has_answer()
                     }
                     // A 0 may be a count.
                     Name::Success | Name::Ok if value.raw() == b"0" => {
                         members.has(Name::Message) && !members.has(Name::Failed) && !has_answer()
                     }
-                    Name::Status | Name::State if value.whole_str().is_some_and(|word| word.is("fail")) => {
-                        name == Name::Status && place == Place::Frame && !has_text(members)
+                    Name::Status | Name::State if is_fail(value) => {
+                        name == Name::Status && is_top && !has_text(members)
                     }
                     Name::State => place != Place::BesideText,
-                    Name::Result => place == Place::Frame && members.has(Name::Message),
+                    Name::Result => is_top && members.has(Name::Message) && !has_other_answer(),
                     Name::Stack => place != Place::BesideText && !has_answer(),
                     _ => true,
                 }
@@ -218,9 +225,7 @@ impl Name {
             Name::Succeeded => is_flag("false"),
             Name::IsError | Name::Failed => is_flag("true"),
             Name::StatusCode => count().is_some_and(|code| code >= 400),
-            Name::Code => {
-                count().is_some_and(|code| code >= 400) || value.raw().starts_with(b"-") || is_code_of_failure(value)
-            }
+            Name::Code => count().is_some_and(|code| code >= 400) || is_code_of_failure(value),
             // Nothing but a trace has such lines: the stack of an infrastructure has none.
             Name::Stack => value.whole_str().is_some_and(|stack| STACK_LINE.find(stack.raw()).is_some()),
             Name::Type | Name::Event | Name::Kind => is_failure_word(),
@@ -244,11 +249,27 @@ impl Name {
     }
 }
 
-/// Returns true for a code from 400 to 599, which may be a text, for a word of failure, and for a code of Node's.
+/// Returns true for JSend's `fail`, in any case.
+fn is_fail(word: RawJson<'_>) -> bool {
+    word.whole_str().is_some_and(|word| word.raw().eq_ignore_ascii_case(b"fail"))
+}
+
+/// Returns true if the `msg` beside a code from 400 on, or a negative one, tells of a refusal. API platforms have codes
+/// of their own for success, too: if the code `is_sure` to be of a failure, any `msg` tells of it that is no word of
+/// success. Any other counts only in a document, and without a word of success in its `msg`.
+fn is_refusal(msg: RawJson<'_>, is_sure: bool, place: Place) -> bool {
+    let told = msg.whole_str().map(|text| text.read(256).to_ascii_lowercase()).unwrap_or_default();
+    let tells_success = ["success", "succeeded", "成功"].iter().any(|word| told.contains(word));
+    !is_word_of_success(msg) && (is_sure || place == Place::Document && !tells_success)
+}
+
+/// Returns true for a code from 400 to 599, which may be a text, for a negative one, a word of failure, and a code of
+/// Node's.
 fn is_code_of_failure(code: RawJson<'_>) -> bool {
     let word = code.whole_str();
     let count = code.as_count().or_else(|| word?.read(8).trim().parse().ok());
     count.is_some_and(|code| (400..600).contains(&code))
+        || code.raw().starts_with(b"-")
         || word.is_some_and(|word| is_failure(word) || word.raw().starts_with(b"ERR_"))
 }
 
@@ -296,17 +317,21 @@ fn exception_of<'a>(members: &Members<'a>) -> Option<RawJson<'a>> {
 /// frame's name, its `type` or its `event` begins with `tool`, its role is `tool`, or it names a tool. The one document
 /// of an answer may name a tool beside the agent's words.
 pub(super) fn is_tools(frame: &Frame<'_>, members: &Members<'_>) -> bool {
-    let is_tools_name = |name: &[u8]| name.len() >= 4 && name[..4].eq_ignore_ascii_case(b"tool");
-    if is_tools_name(frame.name) {
+    if is_of_tool(frame.name) {
         return true;
     }
     if !members.has_any(const { Names::of(&[Name::Tool, Name::Type, Name::Event, Name::Role]) }) {
         return false;
     }
     let names_tool =
-        |name| members.get(name).and_then(RawJson::whole_str).is_some_and(|word| is_tools_name(&name_of(word)));
+        |name| members.get(name).and_then(RawJson::whole_str).is_some_and(|word| is_of_tool(&name_of(word)));
     (frame.source != Source::Document && members.get(Name::Tool).is_some_and(RawJson::is_something))
         || names_tool(Name::Type)
         || names_tool(Name::Event)
         || members.is(Name::Role, "tool")
+}
+
+/// Returns true if a name begins with `tool`, in any case.
+pub(super) fn is_of_tool(name: &[u8]) -> bool {
+    name.len() >= 4 && name[..4].eq_ignore_ascii_case(b"tool")
 }

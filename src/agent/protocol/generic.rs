@@ -2,7 +2,7 @@
 //! your own format). The last word decides.
 
 use crate::agent::framing::frame::{Frame, Source};
-use crate::agent::protocol::failure::{failure_of, is_tools};
+use crate::agent::protocol::failure::{failure_of, is_of_tool, is_tools};
 use crate::agent::protocol::marks::{is_word_of_end, take_mark};
 use crate::agent::protocol::members::{ANSWERS, Members, Name, Names};
 use crate::agent::protocol::names::{is_failure_word, stop_by_name};
@@ -115,14 +115,14 @@ impl Generic {
                 None
             }
         };
-        // This comes after the frame's text is taken, because text takes the waiting back. The frame's own word comes
-        // first.
+        // After the frame's text, which takes the waiting back. The frame's own word comes first.
         if let Named::Stop(reason) = named
             && transcript.finish == finish_before
         {
             transcript.is_understood = true;
             transcript.finish = Some(reason);
             self.waits = reason.waits();
+            self.tool_waits = self.waits && is_of_tool(frame.name);
         }
         let understood = transcript.is_understood;
         transcript.is_understood |= was_understood;

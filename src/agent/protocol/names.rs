@@ -30,9 +30,9 @@ pub(crate) fn is_failure_word(word: &str) -> bool {
 }
 
 /// Returns the reason if a frame of this name, type or event means that the agent stopped to wait for a person, was
-/// cancelled, refused, or ran out of time, and otherwise `None`. Before the word may stand what stopped, as in
-/// `RunCancelled` and `workflow.paused`, and behind it `Event`. Behind what stopped, a pause is believed, too. Other
-/// words for stopping short have too many meanings to be believed as a frame's name.
+/// cancelled, or refused, and otherwise `None`. Before the word may stand what stopped, as in `RunCancelled` and
+/// `workflow.paused`, and behind it `Event`. Behind what stopped, a pause and a timeout are believed, too. Other words
+/// for stopping short have too many meanings to be believed as a frame's name.
 pub(crate) fn stop_by_name(name: &str) -> Option<FinishReason> {
     let name = without_event(name);
     let lower = name.to_ascii_lowercase();
@@ -41,11 +41,11 @@ pub(crate) fn stop_by_name(name: &str) -> Option<FinishReason> {
     }
     let is_believed =
         |reason: &FinishReason| reason.waits() || matches!(reason, FinishReason::Cancelled | FinishReason::Refusal);
-    let is_timeout = |word: &str| matches!(word, "timedout" | "timed_out" | "timeout");
-    FinishReason::from_wire(name).filter(|reason| is_believed(reason) || is_timeout(&lower)).or_else(|| {
+    FinishReason::from_wire(name).filter(is_believed).or_else(|| {
         let word = of_the_run(&lower)?;
+        let is_timeout = matches!(word, "timedout" | "timed_out" | "timeout");
         FinishReason::from_wire(word)
-            .filter(|reason| is_believed(reason) || *reason == FinishReason::Pause || is_timeout(word))
+            .filter(|reason| is_believed(reason) || *reason == FinishReason::Pause || is_timeout)
     })
 }
 
@@ -117,7 +117,7 @@ mod tests {
             ("thread.run.requires_action", Some(FinishReason::Interrupt)),
             ("InputRequiredEvent", Some(FinishReason::InputRequired)),
             ("WorkflowTimedOutEvent", Some(FinishReason::Limit)),
-            ("timeout", Some(FinishReason::Limit)),
+            ("timeout", None),
             ("cancelled_event", Some(FinishReason::Cancelled)),
             ("StopEvent", None),
             ("Event", None),

@@ -77,10 +77,12 @@ pub(super) fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &
 /// Notes how a frame says that the agent stopped, by the first of these that it has: a tripwire, a member that asks for
 /// a person, a flag, its own stop reason, that of an object under a member that holds an answer (under `message` only in
 /// a document), and the word of its `status`, `state`, `type` or `event`. If none of them names a reason, a flag that the
-/// answer was cut short is one. The last of several frames counts.
+/// answer was cut short is one, in a document and in a frame whose `type` says that the run is over. The last of several frames counts.
 pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
     note_reason(frame, members, transcript);
-    if transcript.finish.is_none() && members.get(Name::Short).is_some_and(RawJson::is_true) {
+    let is_short = members.get(Name::Short).is_some_and(RawJson::is_true);
+    // Within a stream a piece of it may be cut short, such as a list.
+    if is_short && transcript.finish.is_none() && (frame.source == Source::Document || is_end(members)) {
         transcript.finish = Some(FinishReason::Limit);
         transcript.is_understood = true;
     }
@@ -160,12 +162,17 @@ pub(super) fn asks(members: &Members<'_>) -> bool {
 /// Returns the `reason` of a frame whose `type` says that the run is over, if it is a word that says how. It is often
 /// prose, and must not hide what the frame says elsewhere. The `reason` of any other frame means other things.
 fn reason_of_end<'a>(members: &Members<'a>) -> Option<RawJson<'a>> {
-    const ENDS: [&str; 8] = ["done", "end", "ended", "finish", "finished", "complete", "completed", "stop"];
     let reason = members.get(Name::Reason)?;
-    let kind = members.get(Name::Type)?.whole_str()?.read(16);
     let word = word_in(reason)?.whole_str()?.read(64);
     let is_word = !word.contains(' ') && (FinishReason::from_wire(&word).is_some() || is_failure_word(&word));
-    (is_word && ENDS.iter().any(|end| kind.eq_ignore_ascii_case(end))).then_some(reason)
+    (is_word && is_end(members)).then_some(reason)
+}
+
+/// Returns true if the `type` of a frame says that the run is over.
+fn is_end(members: &Members<'_>) -> bool {
+    const ENDS: [&str; 8] = ["done", "end", "ended", "finish", "finished", "complete", "completed", "stop"];
+    let kind = members.get(Name::Type).and_then(RawJson::whole_str).map(|kind| kind.read(16)).unwrap_or_default();
+    ENDS.iter().any(|end| kind.eq_ignore_ascii_case(end))
 }
 
 /// Returns the reason if the object under a member that holds an answer says that the agent waits for a person: by a
