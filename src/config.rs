@@ -259,8 +259,8 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
     }
 }
 
-/// Returns the token endpoint of a Cognito domain, which is given as a bare host or as a URL: its origin with the path
-/// `/oauth2/token`. The path and the query of the URL are ignored.
+/// Returns the token endpoint of a Cognito domain: its origin with the path `/oauth2/token`. The domain is given as a
+/// URL, https or http on this machine, or as a bare host, which gets https. A path and a query are ignored.
 /// <https://docs.aws.amazon.com/cognito/latest/developerguide/token-endpoint.html>
 ///
 /// # Errors

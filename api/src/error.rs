@@ -201,8 +201,8 @@ impl IntoResponse for ApiError {
 }
 
 impl From<StoreError> for ApiError {
-    /// Returns the error for a client, and logs the cause. What DynamoDB does not take is the client's fault, a row
-    /// that is not understood an internal one, and anything else means to try again.
+    /// Returns the error for a client, and logs the cause. A `ValidationException` of DynamoDB is the client's fault, a
+    /// row that is not understood an internal one, and anything else means to try again.
     fn from(error: StoreError) -> Self {
         tracing::error!(cause = %agent_trigger::error_chain::chain(&error), "the table failed");
         match error {

@@ -30,12 +30,12 @@ impl Reply {
         Self::new(StatusCode::OK, members)
     }
 
-    /// Returns the answer 201 to a request that created something.
+    /// Returns the answer 201 to a request that created something. Members that are null are left out.
     pub fn created(members: Value) -> Self {
         Self::new(StatusCode::CREATED, members)
     }
 
-    /// Returns the answer 202 to a request whose work goes on after it.
+    /// Returns the answer 202 to a request whose work goes on after it. Members that are null are left out.
     pub fn accepted(members: Value) -> Self {
         Self::new(StatusCode::ACCEPTED, members)
     }

@@ -27,8 +27,8 @@ impl<S: Send + Sync> FromRequest<S> for JsonObject {
     /// Reads the body as a JSON object. An empty or blank one is an empty object.
     ///
     /// # Errors
-    /// Returns `TooLarge` if it has more than [`LARGEST_BODY`] bytes, and `InvalidArgument` if it is no UTF-8 or no
-    /// JSON object.
+    /// Returns `TooLarge` if it has more than [`LARGEST_BODY`] bytes or cannot be read, and `InvalidArgument` if it is
+    /// no UTF-8 or no JSON object.
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let body = Bytes::from_request(request, state).await.map_err(|_| ApiError::TooLarge)?;
         if body.len() > LARGEST_BODY {

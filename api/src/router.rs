@@ -108,7 +108,8 @@ pub(crate) async fn not_allowed() -> ApiError {
 }
 
 /// Lets a request pass if it acts for somebody, who is put into its extensions and the response's. `/ping` and the
-/// page's own files need no caller. Any other request is 401, or 400 if a token without a user names none.
+/// page's own files need no caller. Any other request is 401, or 400 if a token without a user may act for others, but
+/// names none or has not the scope.
 async fn authenticate(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
     if path == "/ping" || site::is_open(path) {

@@ -88,7 +88,7 @@ pub struct SettingsError {
     pub problems: Vec<String>,
 }
 
-/// The shortest key of a local port, in characters. A web page could guess a shorter one.
+/// The shortest key of a local port, in bytes. A web page could guess a shorter one.
 const SHORTEST_KEY: usize = 16;
 
 impl Settings {
@@ -100,7 +100,7 @@ impl Settings {
         Self::from_lookup(|name| std::env::var(name).ok())
     }
 
-    /// Reads settings through `lookup`. An empty value counts as unset.
+    /// Reads settings through `lookup`. An empty or blank value counts as unset.
     ///
     /// # Errors
     /// The error names every variable that is missing or malformed.
@@ -226,7 +226,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
     }
 
     /// Reads the settings of a local port, or returns `None` without `LOCAL_PORT`. With it, a user and a key of at
-    /// least 16 characters must be set.
+    /// least 16 bytes must be set.
     fn local(&mut self) -> Option<Local> {
         let port = self.port("LOCAL_PORT")?;
         let (user_id, key) = (self.required("LOCAL_USER_ID"), self.required("LOCAL_KEY"));

@@ -64,8 +64,9 @@ pub struct Neighbours {
 }
 
 impl Neighbours {
-    /// Returns the newest of the executions if there are at least `most`, because there is no room for another one
-    /// then. Returns `None` if there is room.
+    /// Returns the newest of the executions, with and without a slot, if there are at least `most`: there is no room
+    /// for another one then. Returns `None` if there is room. The newest has the greatest id. It may be the execution
+    /// that asks, if another attempt of it has a slot.
     pub fn in_the_way(&self, most: u32) -> Option<&str> {
         let is_full = self.count() >= usize::try_from(most).unwrap_or(usize::MAX);
         self.held.values().chain(&self.without).max().filter(|_| is_full).map(String::as_str)

@@ -140,8 +140,8 @@ impl Task {
     }
 
     /// Returns every field by its name in a detail, with its value there and its precedence. The value is `None` if a
-    /// detail leaves the field out: an absent one, an empty `input`, and `onInterrupted` unless it is `rerun`. Every
-    /// field that is added must state its precedence here.
+    /// detail leaves the field out: an absent one, an empty `input`, and `onInterrupted` unless it is `rerun`. An empty
+    /// list is a value. Every field that is added must state its precedence here.
     fn fields(&self) -> [(&'static str, Option<Value>, Precedence); TASK_FIELDS.len()] {
         use Precedence::{Event, Item};
         let Self {

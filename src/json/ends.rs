@@ -68,8 +68,9 @@ fn bytes_equal(word: u64, byte: u8) -> u64 {
     zeros.wrapping_sub(ONES) & !zeros & (ONES << 7)
 }
 
-/// Returns the length of the object or array that `text` starts with, or `None` if its end is missing. It counts
-/// brackets instead of recursing, so that no depth of nesting exhausts the stack, and does not distinguish their kinds.
+/// Returns the length of the object or array that `text` starts with, or `None` if its end is missing. It counts the
+/// brackets outside strings instead of recursing, so that no depth of nesting exhausts the stack, and does not
+/// distinguish their kinds.
 fn end_of_container(text: &[u8]) -> Option<usize> {
     let (mut at, mut depth) = (0, 0usize);
     loop {

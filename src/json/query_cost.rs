@@ -210,7 +210,7 @@ enum Open {
 }
 
 impl Default for FilterShape {
-    /// Returns the facts of a filter before its text is read: one way to choose, and nothing found.
+    /// Returns the facts of a filter before its text is read: one way to choose its selectors, and nothing found.
     fn default() -> Self {
         Self {
             repeats: 1,

@@ -294,7 +294,8 @@ pub(crate) struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    /// Returns the members of an object, whose end may be missing. There are none in anything else.
+    /// Returns the members of an object, whose end may be missing: the last value may then be cut off. There are none
+    /// in anything else.
     pub(crate) fn of(object: &'a [u8]) -> Members<'a> {
         Members { rest: trim_start(object).strip_prefix(b"{").unwrap_or_default() }
     }

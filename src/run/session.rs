@@ -57,8 +57,10 @@ fn at_work(ended: &Result<Outcome, RunStop>) -> Option<AtWork> {
     }
 }
 
-/// Returns true if the agent may be at work because its answer was not read to its end, or says that the agent works
-/// on. A cancelled run and one that lost its lease do not count.
+/// Returns true if the agent, which was called, may be at work because its answer was not read to its end, or says that
+/// the agent works on. A cancelled run and one that lost its lease do not count, nor does the answer of a gateway that
+/// may have lost the agent's own. It tells which detached runs are left to their agents. The stop of a session does not
+/// ask it.
 pub(super) fn is_unfinished(ended: &Result<Outcome, RunStop>) -> bool {
     at_work(ended) == Some(AtWork::Unfinished)
 }

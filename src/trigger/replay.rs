@@ -137,7 +137,7 @@ pub(crate) fn task_of(detail: &str, platform: Platform) -> Option<Task> {
 }
 
 /// Returns the user and the task of `fire` in the words of a scheduled event's detail. Nothing else of the fire is in
-/// it.
+/// it, not even its trigger: a replay gets the rest from the event that requests it.
 pub(crate) fn detail(fire: &Fire) -> Value {
     let Fire {
         user_id,

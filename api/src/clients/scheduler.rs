@@ -156,7 +156,8 @@ impl Scheduler {
     /// Replaces a schedule as a whole, and returns its ARN. A start that has passed is left out.
     ///
     /// # Errors
-    /// Returns an error if Scheduler does not replace it. After `Unavailable` it may have been replaced all the same.
+    /// Returns `NotFound` if there is none, and another error if Scheduler does not replace it. After `Unavailable` it
+    /// may have been replaced all the same.
     pub async fn update(&self, definition: &Definition<'_>) -> Result<String, SchedulerError> {
         let Definition { schedule, .. } = definition;
         let request = self

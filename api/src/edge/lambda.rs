@@ -62,8 +62,9 @@ async fn run(router: Router) -> Result<(), Box<dyn std::error::Error + Send + Sy
     lambda_http::run(service).await
 }
 
-/// Returns the result of an invocation. Nobody reads the response to a test delivery, which is invoked asynchronously.
-/// Lambda tries it twice more after an error, and not after a response with an error's status.
+/// Returns the result of an invocation: the response, or an error if it is one of 500 to 599 to a test delivery. Nobody
+/// reads the response to a test delivery, which is invoked asynchronously. Lambda tries it twice more after an error,
+/// and not after a response with an error's status.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
 fn result_of(response: Response, is_test: bool) -> Result<Response, lambda_http::Error> {
     if is_test && response.status().is_server_error() {

@@ -93,8 +93,9 @@ pub fn guarded(router: Router, local: Local) -> Router {
 }
 
 /// Checks a request to the local port and passes it on. It is 403 unless it names a loopback host and comes from no
-/// page of another origin, and an invalid argument if it is a write without a JSON content type. Claims that were there
-/// are removed. With the right key it gets those of the local user: without them the routes find no caller.
+/// page of another origin, and an invalid argument if it is a write, other than DELETE, without a JSON content type.
+/// Claims that were there are removed. With the right key it gets those of the local user: without them the routes find
+/// no caller.
 async fn guard(State(local): State<Arc<Local>>, mut request: Request, next: Next) -> Response {
     let (method, headers) = (request.method(), request.headers());
     if !is_loopback(headers) || !is_own_origin(headers) {

@@ -28,8 +28,9 @@ const MOST_IN_FLIGHT: usize = 16;
 const LEAST_SHARE: usize = 10;
 
 /// `GET /executions`: answers with one page of the executions of all of a user's triggers, each with its trigger's
-/// name, and the token of the next page if there is one. The parameters are `status`, `from`, `to`, `limit`,
-/// `nextToken` and `order`.
+/// name, and the token of the next page if there is one. A page may have fewer executions than `limit`, or none, and
+/// still have a next one. Executions of triggers that are not listed any more are left out. The parameters are
+/// `status`, `from`, `to`, `limit`, `nextToken` and `order`.
 ///
 /// # Errors
 /// Returns an error if a parameter is wrong, or the table does not answer.

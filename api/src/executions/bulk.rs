@@ -22,7 +22,7 @@ const MOST: usize = 25;
 /// whatever becomes of each.
 ///
 /// # Errors
-/// Returns an error if the list is not understood.
+/// Returns an error, and none is cancelled, if the list does not have 1 to 25 objects with both ids.
 pub async fn cancel(State(api): State<Arc<Api>>, caller: Caller, body: JsonObject) -> Result<Reply, ApiError> {
     let mut results = Vec::new();
     for named in listed(&api, &caller, &body)? {
@@ -35,7 +35,7 @@ pub async fn cancel(State(api): State<Arc<Api>>, caller: Caller, body: JsonObjec
 /// whatever becomes of each.
 ///
 /// # Errors
-/// Returns an error if the list is not understood.
+/// Returns an error, and none is replayed, if the list does not have 1 to 25 objects with both ids.
 pub async fn replay(State(api): State<Arc<Api>>, caller: Caller, body: JsonObject) -> Result<Reply, ApiError> {
     let mut results = Vec::new();
     for named in listed(&api, &caller, &body)? {

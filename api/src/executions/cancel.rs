@@ -24,11 +24,11 @@ pub async fn cancel(named: Named) -> Result<Reply, ApiError> {
 }
 
 /// Requests the end of one execution: writes the request into its row, and for a detached run tells the run function.
-/// Returns the body of the answer.
+/// Returns the body of the answer. A second request is taken like the first.
 ///
 /// # Errors
 /// Returns an error if there is no such execution, it has ended, or the run function cannot be told of the end of a
-/// detached run.
+/// detached run. In the last case the request stands in the row all the same.
 pub async fn one(named: &Named) -> Result<Value, ApiError> {
     let (_, row) = named.read().await?;
     let Named { api, id, execution, .. } = named;

@@ -83,7 +83,7 @@ impl Named {
     /// Reads the trigger and the execution's row, at the same time.
     ///
     /// # Errors
-    /// Returns [`ApiError::NotFound`] if one of them is not there, or is somebody else's.
+    /// Returns [`ApiError::NotFound`] if one of them is not there, or is somebody else's, and the error of the table.
     pub async fn read(&self) -> Result<(Map<String, Value>, Map<String, Value>), ApiError> {
         let Self { api, caller, id, execution } = self;
         let execution = checked(execution)?;
@@ -121,7 +121,7 @@ pub async fn input(named: Named) -> Result<Reply, ApiError> {
 /// first unless `order` is `asc`.
 ///
 /// # Errors
-/// Returns an error if one of them is not understood.
+/// Returns an error if one of them is not understood, or a time is before 1970.
 pub fn filter(params: &Params) -> Result<Filter, ApiError> {
     let instant = |name: &str| -> Result<Option<Timestamp>, ApiError> {
         let Some(text) = params.get(name) else { return Ok(None) };

@@ -16,7 +16,8 @@ use crate::{
 /// `POST /triggers/{id}/executions/{execution}/replay`: runs the kept input again, as [`one`] does, and answers 202.
 ///
 /// # Errors
-/// Returns an error if there is no such execution, its input is not kept, or Lambda does not take the event.
+/// Returns an error if there is no such execution or its trigger was deleted, its input is not kept, or Lambda does not
+/// take the event.
 pub async fn replay(named: Named) -> Result<Reply, ApiError> {
     one(&named).await.map(Reply::accepted)
 }

@@ -46,7 +46,8 @@ pub fn shown(row: &Map<String, Value>) -> Value {
     Value::Object(shown)
 }
 
-/// Returns an execution of a list: without the agent's answer, which may have 8 KB.
+/// Returns an execution of a list: as [`shown`] does, but without the agent's answer, which may have 8 KB. `hasOutput`
+/// is true if there is one, and otherwise absent.
 pub fn listed(row: &Map<String, Value>) -> Value {
     let mut shown = shown(row);
     if let Some(members) = shown.as_object_mut()

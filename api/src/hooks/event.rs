@@ -57,7 +57,7 @@ const KEPT_HEADERS: [&str; 28] = [
     "sentry-hook-resource",
     "idempotency-key",
 ];
-/// The headers that name a delivery. The first that is there is shown in receipts.
+/// The headers that name a delivery. The first that came once is shown in receipts.
 const SENDER_IDS: [&str; 9] = [
     "webhook-id",
     "svix-id",
@@ -153,7 +153,8 @@ pub fn repeats_itself(name: &str) -> bool {
         || OF_THE_CONNECTION.iter().any(|begin| name.starts_with(begin))
 }
 
-/// Returns the headers that an event keeps, by name. One that came twice, or has more than 1,024 bytes, is left out.
+/// Returns the headers that an event keeps, by name. One that came twice, has more than 1,024 bytes, or is not visible
+/// ASCII, is left out.
 fn kept(headers: &HeaderMap) -> Map<String, Value> {
     let kept = KEPT_HEADERS.iter().filter_map(|name| {
         let value = only(headers, name).filter(|value| value.len() <= LONGEST_HEADER)?;
@@ -162,8 +163,9 @@ fn kept(headers: &HeaderMap) -> Map<String, Value> {
     kept.collect()
 }
 
-/// Returns the value of a header that came once. Two values may come from two senders: neither is believed. API Gateway
-/// joins them with a comma, so a value with one counts as two. Only a `User-Agent` has commas of its own.
+/// Returns the value of a header that came once, or `None`, also if it is not visible ASCII. Two values may come from
+/// two senders: neither is believed. API Gateway joins them with a comma, so a value with one counts as two. Only a
+/// `User-Agent` has commas of its own.
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
 fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
@@ -178,7 +180,7 @@ pub fn sender_id(headers: &HeaderMap) -> Option<String> {
     id.map(|id| id.chars().take(LONGEST_SENDER_ID).collect())
 }
 
-/// Returns the content type, or an empty text if there is none.
+/// Returns the content type, or an empty text if there is none or it came twice.
 pub fn content_type(headers: &HeaderMap) -> &str {
     only(headers, CONTENT_TYPE.as_str()).unwrap_or_default()
 }

@@ -285,7 +285,7 @@ impl Options<'_> {
     }
 
     /// Reads the options of [`Preset::Hmac`]. An option with a problem has its default. `signedContent` must hold
-    /// `{body}` once, and `{timestamp}` only if there is a header for it.
+    /// `{body}` once, and `{timestamp}` if and only if there is a header for it.
     fn hmac(&mut self) -> Hmac {
         let timestamp = self.header("timestampHeader");
         let default = if timestamp.is_some() { "{timestamp}.{body}" } else { "{body}" };

@@ -53,7 +53,7 @@ impl Webhook {
     /// checked. The members that only the API writes are left alone.
     ///
     /// # Errors
-    /// Returns every problem, each with the name of its member, unknown members among them.
+    /// Returns every problem, each with the name of its member, unknown members and an empty `allowedIps` among them.
     pub fn read(config: &Map<String, Value>) -> Result<Self, Vec<(String, String)>> {
         let mut problems = Vec::new();
         let webhook = Self::needed(config, &mut problems);
@@ -105,7 +105,8 @@ impl Webhook {
         Some(Self { scheme: scheme?, manners, allowed, rate_per_minute })
     }
 
-    /// Returns true if this address may send. An IPv4 address that is written as an IPv6 one counts as itself.
+    /// Returns true if this address may send. An IPv4 address that is written as an IPv6 one counts as itself. `None`,
+    /// an unknown address, may send only if all addresses may.
     pub fn allows(&self, address: Option<IpAddr>) -> bool {
         if self.allowed.is_empty() {
             return true;
@@ -154,7 +155,8 @@ pub fn live_versions(config: &Map<String, Value>, now: Timestamp) -> Vec<i64> {
 
 /// Writes into a `webhookConfig` that `version` is the present secret since `now`. The one before it stays live for
 /// `grace_seconds`. Those that are live beside that one stay so until their own time, for nobody knows which of them a
-/// sender has by now, but no longer than `grace_seconds` either: so 0 ends all of them.
+/// sender has by now, but no longer than `grace_seconds` either: so 0 ends all of them. If there are more than three,
+/// only the newest three stay.
 pub fn replace_secret(config: &mut Map<String, Value>, version: i64, now: Timestamp, grace_seconds: i64) {
     let last = Timestamp::from_second(now.as_second().saturating_add(grace_seconds)).unwrap_or(now);
     if let Some(before) = version_in(config, "secretVersion") {

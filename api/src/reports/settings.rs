@@ -12,8 +12,8 @@ pub struct ReportSettings {
     pub region: String,
     /// `AWS_CA_BUNDLE`: a PEM file of roots to trust besides Mozilla's.
     pub ca_bundle: Option<String>,
-    /// `SETTLE_QUEUE_URL`: the queue that takes the looks which count ends and stop agents' sessions. Without it no end is
-    /// counted, and no session stopped.
+    /// `SETTLE_QUEUE_URL`: the queue that takes the looks which count ends and stop agents' sessions. Without it no end
+    /// is counted, and no session stopped.
     pub settle_queue: Option<String>,
     /// `LOCAL_PORT`: the port of 127.0.0.1 to listen on, if this does not run on Lambda; 0 means any.
     pub local_port: Option<u16>,
@@ -28,7 +28,7 @@ impl ReportSettings {
         Self::from_lookup(|name| std::env::var(name).ok())
     }
 
-    /// Reads settings through `lookup`. An empty value counts as unset.
+    /// Reads settings through `lookup`. An empty or blank value counts as unset.
     ///
     /// # Errors
     /// The error names every variable that is missing or malformed.

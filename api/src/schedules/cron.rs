@@ -10,7 +10,8 @@ pub enum Days {
     OfMonth(Values),
     /// The last day of the month (`L`).
     LastOfMonth,
-    /// The weekday, Monday to Friday, that is nearest to this day within the month (`15W`).
+    /// The weekday, Monday to Friday, that is nearest to this day within the month (`15W`). A month without this day
+    /// has none.
     NearestWeekday(u16),
     /// These days of the week. 1 is Sunday.
     OfWeek(Values),
@@ -46,7 +47,7 @@ impl Cron {
     /// Reads the six fields. Case and further blanks do not matter.
     ///
     /// # Errors
-    /// The error says which field is wrong, and how.
+    /// The error says how many fields there are if they are not six, or otherwise how the first wrong one is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ").to_ascii_uppercase();
         let fields: Vec<&str> = text.split(' ').filter(|field| !field.is_empty()).collect();
@@ -67,7 +68,7 @@ impl Cron {
     }
 }
 
-/// Reads the two day fields, one of which must be `?`. An error says what is wrong.
+/// Reads the two day fields, exactly one of which must be `?`. An error says what is wrong.
 fn days(day_of_month: &str, day_of_week: &str) -> Result<Days, String> {
     match (day_of_month, day_of_week) {
         ("?", "?") => Err("only one of day-of-month and day-of-week can be ?".to_owned()),

@@ -27,7 +27,8 @@ const NTH: [&str; 5] = ["first", "second", "third", "fourth", "fifth"];
 const MOST_TIMES: usize = 6;
 
 impl Schedule {
-    /// Returns the schedule in words, such as `At 09:00, on Monday to Friday (Europe/Berlin)`. A rate has no zone.
+    /// Returns the schedule in words, such as `At 09:00, on Monday to Friday (Europe/Berlin)`. A rate has no zone. The
+    /// start, the end and the window are not mentioned.
     pub fn describe(&self) -> String {
         let when = match &self.expression {
             Expression::Cron(cron) => describe_cron(cron),
@@ -46,7 +47,8 @@ impl Schedule {
     }
 }
 
-/// Returns a cron expression in words: the time, the days, and the months and years unless they are all allowed.
+/// Returns a cron expression in words: the time, the days, and the months and years unless they are all allowed. After
+/// an interval `every day` is left out.
 fn describe_cron(cron: &Cron) -> String {
     let days = days(&cron.days);
     // "Every 5 minutes, every day" says nothing more than "Every 5 minutes".
@@ -115,7 +117,7 @@ fn days(days: &Days) -> String {
 }
 
 /// Returns the step of values that begin with `first` and go on evenly to the end of a cycle of this length, or `None`
-/// if they do not.
+/// if they do not, or if there are fewer than two.
 fn step(values: &Values, first: u16, cycle: u16) -> Option<u16> {
     let values = values.as_slice();
     let (start, second) = (*values.first()?, *values.get(1)?);

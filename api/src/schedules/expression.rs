@@ -25,8 +25,9 @@ pub enum Expression {
 }
 
 impl Expression {
-    /// Reads an expression: `cron(…)`, `rate(…)` or `at(…)`, of at most 256 characters. `rate` without parentheses, and
-    /// five or six bare fields of cron, are read too.
+    /// Reads an expression: `cron(…)`, `rate(…)` or `at(…)` in lower case, of at most 256 characters. `rate` without
+    /// parentheses, and five or six bare fields of cron, are read too. Five fields, bare or in `cron(…)`, are
+    /// translated from Unix's dialect. An `at` may lie in the past.
     ///
     /// # Errors
     /// The error says what is wrong with it.

@@ -25,8 +25,9 @@ pub struct NextRuns<'a> {
 }
 
 impl Schedule {
-    /// Returns the times after `after` at which the schedule fires. A rate counts from the schedule's start, or
-    /// otherwise from `saved`, the time at which Scheduler got it.
+    /// Returns the times after `after` at which the schedule fires: none before its start, and none from its end on. A
+    /// rate counts from `saved`, the time at which Scheduler got it, or from the schedule's start if that is later. It
+    /// fires at such a start, but not at `saved`. For other expressions `saved` does not matter.
     pub fn runs_after(&self, after: Timestamp, saved: Timestamp) -> NextRuns<'_> {
         let anchor = self.start.map_or(saved, |start| start.max(saved));
         // At its start a schedule may fire. When it is saved a rate does not.
@@ -37,7 +38,7 @@ impl Schedule {
     }
 
     /// Returns the shortest time between two of the next `most` runs after `now`, or `None` if there are fewer than
-    /// two. For a rate it is the interval.
+    /// two. For a rate it is always the interval.
     pub fn shortest_gap(&self, now: Timestamp, most: usize) -> Option<SignedDuration> {
         if let Expression::Rate { seconds, .. } = &self.expression {
             return Some(SignedDuration::from_secs(*seconds));
@@ -179,6 +180,7 @@ fn is_on(days: &Days, day: Date) -> bool {
 }
 
 /// Returns the day of the month of `day` that is from Monday to Friday and nearest to `wanted`, within the month.
+/// `last` is the month's last day. `wanted` must not be after it.
 fn nearest_weekday(day: Date, wanted: i8, last: i8) -> i8 {
     match date(day.year(), day.month(), wanted).weekday().to_monday_one_offset() {
         6 if wanted == 1 => wanted + 2,

@@ -55,7 +55,8 @@ pub async fn next_runs(
 /// `{expression, timezone?, startDate?, endDate?, flexibleTimeWindowMinutes?, limit?}`. Nothing is written.
 ///
 /// # Errors
-/// The error names every problem of the schedule, or the first reason why it is not allowed.
+/// The error says that `limit` is wrong, or names every problem of the schedule, or the first reason why it is not
+/// allowed.
 pub async fn preview(State(api): State<Arc<Api>>, JsonObject(body): JsonObject) -> Result<Reply, ApiError> {
     let limit = match body.get("limit") {
         None | Some(Value::Null) => DEFAULT_RUNS,

@@ -19,11 +19,12 @@ pub struct Schedule {
     pub zone: TimeZone,
     /// The zone's name.
     pub zone_name: String,
-    /// The first time at which it may fire. None for a schedule that fires once, as Scheduler ignores it then.
+    /// The first time at which it may fire. None if none is given, and for a schedule that fires once, as Scheduler
+    /// ignores it then.
     pub start: Option<Timestamp>,
-    /// The time from which on it does not fire. It does not hold for a schedule that fires once.
+    /// The time from which on it does not fire. None if none is given, and for a schedule that fires once.
     pub end: Option<Timestamp>,
-    /// The minutes within which Scheduler may choose the time of a fire.
+    /// The minutes within which Scheduler may choose the time of a fire. None if it fires on time.
     pub window_minutes: Option<u16>,
 }
 
@@ -31,7 +32,8 @@ pub struct Schedule {
 pub type Problem = (&'static str, String);
 
 impl Schedule {
-    /// Reads a `scheduleConfig`. Members that it does not know are ignored.
+    /// Reads a `scheduleConfig`. Members that it does not know are ignored, and null counts as absent. Only
+    /// `expression` must be there. The zone is UTC if none is given. Times in the past are not refused.
     ///
     /// # Errors
     /// The error names every problem.
@@ -90,11 +92,12 @@ impl Schedule {
         }
     }
 
-    /// Checks two things that change with the time: the schedule will fire at all, and not more often than every
-    /// `least_minutes`.
+    /// Checks two things that change with the time: the schedule will fire at all after `now`, and at least
+    /// `least_minutes` lie between each two of its next 1,500 runs.
     ///
     /// # Errors
-    /// The error says which of them is not so.
+    /// The error says which of them is not so. It names `endDate` if that is not after `now`, and otherwise
+    /// `expression`.
     pub fn check(&self, now: Timestamp, least_minutes: u32) -> Result<(), Problem> {
         if let Some(end) = self.end
             && end <= now

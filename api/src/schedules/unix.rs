@@ -15,7 +15,8 @@ const UNIX_WEEKDAY: Kind = Kind {
 /// Returns the six fields that fire when the five of Unix do. The weekdays count from 1 then, and the year is `*`.
 ///
 /// # Errors
-/// The error says which field is wrong, or that Scheduler has no expression for it.
+/// The error says which field is wrong, or that both day fields restrict the days, for which Scheduler has no
+/// expression: the day of the month must be `*`, or every day of the week allowed.
 pub fn translate(fields: [&str; 5]) -> Result<String, String> {
     let [minute, hour, day_of_month, month, day_of_week] = fields;
     for (kind, text) in [(MINUTE, minute), (HOUR, hour), (DAY_OF_MONTH, day_of_month), (MONTH, month)] {

@@ -51,7 +51,8 @@ enum Holder {
 
 impl Items {
     /// Plans a change of an alias: the write that takes the wanted one, unless the trigger keeps it, and the write that
-    /// gives up the one before. Nothing is written yet. Returns `Taken` if a trigger that is there has the wanted one.
+    /// gives up the one before, if it is another one and still the trigger's. Nothing is written yet. Returns `Taken`
+    /// if another trigger, no tombstone, has the wanted one as its alias or its hook's id.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
@@ -81,7 +82,8 @@ impl Items {
     }
 
     /// Gives up the alias of a trigger that was deleted. It leads to the tombstone until `until`, in seconds since
-    /// 1970, or until somebody takes it. One that is not the trigger's stays as it is.
+    /// 1970, or until somebody takes it. One that is not the trigger's, or was given up before, stays as it is, and the
+    /// write is refused.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -105,8 +107,8 @@ impl Items {
     }
 }
 
-/// Returns the trigger that an alias belongs to, by its pointer: none if there is no pointer or it was given up, the
-/// `owner`, or perhaps another one, which may not be there any more.
+/// Returns the trigger that an alias belongs to, by its pointer: none if there is no pointer, or it was given up or is
+/// not understood; the `owner`; or perhaps another one, which may not be there any more.
 fn holder(found: Option<&Map<String, Value>>, owner: &Pointer) -> Holder {
     let Some(pointer) = found.filter(|item| !item.contains_key(TTL)).and_then(pointer_of) else {
         return Holder::Nobody;

@@ -32,7 +32,7 @@ pub struct Filter {
     pub from: Option<Timestamp>,
     /// The latest time of a fire.
     pub to: Option<Timestamp>,
-    /// The statuses. None means all.
+    /// The statuses. An empty list means all.
     pub statuses: Vec<String>,
     /// True for the oldest first.
     pub is_ascending: bool,
@@ -49,8 +49,10 @@ pub struct ExecutionPage {
 
 impl Items {
     /// Reads a page of a trigger's executions, in the order of their fires, after the execution `after`. A search for
-    /// statuses makes two queries, for 1,000 rows, and a third one for each MB of theirs. So a page may have fewer than
-    /// `limit` executions, or none, and still have a next one.
+    /// statuses makes at most two queries, for 1,000 rows, and a further one for each MB of theirs. So a page may have
+    /// fewer than `limit` executions, or none, and still have a next one. Rows of other users and those whose ttl has
+    /// passed are left out. A row that names no user is everyone's. If `after` lies outside the filter's times, the
+    /// page is the first one, or an empty one if everything comes before `after`.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
@@ -114,7 +116,8 @@ impl Items {
         }
     }
 
-    /// Reads an execution of a user. An execution of another user, or one whose ttl has passed, counts as absent.
+    /// Reads an execution of a user. An execution of another user, or one whose ttl has passed, counts as absent. A row
+    /// that names no user is everyone's.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
@@ -140,7 +143,8 @@ impl Items {
         Ok(item.and_then(|item| lenient::parse(item.get("detail")?.as_str()?).ok()))
     }
 
-    /// Requests the end of an execution that runs or may run again. Any other is refused, and its row is in the result.
+    /// Requests the end of an execution that runs or may run again. Any other is refused, and its row is in the result,
+    /// if there is one. A second request is taken like the first. The caller must check the execution's user.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -164,7 +168,7 @@ fn without_prefix(key: &str) -> &str {
     key.trim_start_matches(PREFIX)
 }
 
-/// Returns the time of a fire from its execution's id, or `None` if that is no UUIDv7.
+/// Returns the time of a fire from its execution's id, or `None` if that is no UUID with a time.
 pub fn time_of(execution_id: &str) -> Option<Timestamp> {
     let (seconds, nanos) = Uuid::parse_str(execution_id).ok()?.get_timestamp()?.to_unix();
     Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanos).ok()?).ok()

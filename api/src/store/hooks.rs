@@ -30,11 +30,11 @@ use crate::{
     times::rfc3339,
 };
 
-/// The time for which a delivery is known, and its receipt kept, in seconds.
+/// The time for which a delivery is known, in seconds. Its receipt is kept a day longer.
 pub const KEPT_SECONDS: i64 = 7 * 24 * 60 * 60;
 /// A receipt outlives the memory of its delivery by this, so that a further delivery finds it.
 const RECEIPT_EXTRA_SECONDS: i64 = 24 * 60 * 60;
-/// The time for which the count of a minute is kept after it.
+/// The time for which the count of a minute is kept, from the beginning of the minute, in seconds.
 const RATE_KEPT_SECONDS: i64 = 10 * 60;
 /// The attributes of a trigger that the hook function reads. Its role allows no others (template.yaml).
 pub const TRIGGER_ATTRIBUTES: [&str; 5] = ["PK", "SK", "deletedAt", "ttl", "webhookConfig"];
@@ -116,7 +116,8 @@ impl Items {
         Ok(item.and_then(|item| Some(Found { pointer: pointer_of(&item)?, is_retired: item.contains_key(TTL) })))
     }
 
-    /// Reads what the hook function may know of a trigger, or of its tombstone: [`TRIGGER_ATTRIBUTES`].
+    /// Reads what the hook function may know of a trigger, or of its tombstone: [`TRIGGER_ATTRIBUTES`]. One whose ttl
+    /// has passed counts as absent.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
@@ -143,7 +144,8 @@ impl Items {
         Ok(output.item.and_then(|item| current(item, Self::now_seconds())))
     }
 
-    /// Makes a hook point to a trigger, unless it points to another one.
+    /// Makes a hook point to a trigger. If it was retired, it is valid again. The write is refused if the hook points
+    /// to another trigger, even if that pointer was retired and is not deleted yet.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -156,7 +158,8 @@ impl Items {
         self.update(pointer_key(hook_id), changes, &condition).await
     }
 
-    /// Lets a hook end at `ttl`, in seconds since 1970. It points to its trigger's tombstone until then.
+    /// Lets a hook end at `ttl`, in seconds since 1970. It points to its trigger's tombstone until then. A second call
+    /// sets the time anew. The write is refused if there is no such hook.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -166,11 +169,13 @@ impl Items {
         self.update(pointer_key(hook_id), changes, &condition).await
     }
 
-    /// Remembers a delivery by the hash of its key. Returns `None` if it is new, or otherwise the identity that was
-    /// chosen when it first came.
+    /// Remembers a delivery for seven days after the identity's time, by `key`, the hash of its key. Returns `None` if
+    /// it is new or was remembered with the id of this very identity, or otherwise the identity that was chosen when it
+    /// first came.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it. It may be remembered all the same.
+    /// Returns an error if DynamoDB does not take it, or what it remembered cannot be read. It may be remembered all
+    /// the same.
     pub async fn remember_delivery(
         &self,
         hook_id: &str,
@@ -198,8 +203,8 @@ impl Items {
         Ok(Some(known).filter(|known| known.id != identity.id))
     }
 
-    /// Stores a receipt, unless there is one of its id: that one stays. It is kept for eight days. Members that are not
-    /// known are left out.
+    /// Stores a receipt, unless there is one of its id and kind, a refusal or not: that one stays. It is kept for eight
+    /// days after its `at`. Members that are not known are left out.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -246,8 +251,8 @@ impl Items {
         self.update(key, changes, &condition).await.map(|_| ())
     }
 
-    /// Counts a delivery of the minute that begins at `minute`, in seconds since 1970. Returns false if there were
-    /// `limit` already.
+    /// Counts a delivery of the minute that begins at `minute`, in seconds since 1970. Returns false, and does not
+    /// count it, if there were `limit` already.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. The delivery may be counted all the same.
@@ -259,8 +264,8 @@ impl Items {
         Ok(matches!(write, Write::Done(_)))
     }
 
-    /// Reads the newest `limit` refusals of a hook, and the newest `limit` of its other receipts. Returns them together,
-    /// newest first. Those whose ttl has passed are left out.
+    /// Reads the newest `limit` refusals of a hook, and the newest `limit` of its other receipts. Returns them
+    /// together, newest first. Those whose ttl has passed are left out.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.

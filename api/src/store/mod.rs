@@ -111,7 +111,7 @@ impl Changes {
         self
     }
 
-    /// Sets a member of a map that exists.
+    /// Sets a member of a map that exists. A null value is stored as null.
     #[must_use]
     pub fn set_member(mut self, name: &str, member: &str, value: &Value) -> Self {
         let (name, member, value) = (self.name(name), self.name(member), self.value(value));

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::store::{Items, object_of, text};
 
-/// A part of a partition: the items whose sort keys lie between two others.
+/// A part of a partition: the items whose sort keys lie between `first` and `last`, both included.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Range {
     pub(super) pk: String,
@@ -31,8 +31,8 @@ pub(super) struct Read {
 }
 
 impl Items {
-    /// Reads a page of a range, for which at most `limit` items are looked at, after the item with this sort key, in an
-    /// eventually consistent read. Items whose ttl has passed are among them.
+    /// Reads a page of a range, for which at most `limit` items and 1 MB are looked at, after the item with this sort
+    /// key, in an eventually consistent read. Items whose ttl has passed are among them.
     pub(super) async fn page(&self, range: &Range, after: Option<&str>, limit: usize) -> Result<Read, StoreError> {
         let table = self.table();
         let start = after.map(|sk| Item::from([("PK".to_owned(), text(&range.pk)), ("SK".to_owned(), text(sk))]));

@@ -135,10 +135,12 @@ impl Items {
     }
 
     /// Stores a new trigger, counts it, and takes its alias, all or nothing. It is refused if there is an item of its
-    /// id, if the user has `limit` triggers, or if another trigger has the alias.
+    /// id, if the user has `limit` triggers, or if another trigger has the alias. The limit is looked at first, then
+    /// the id, then the alias.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it. It may have been stored all the same.
+    /// Returns an error if DynamoDB does not take it. It may have been stored all the same. After six tries that other
+    /// writes crossed, the error is [`StoreError::Contended`].
     pub async fn create_trigger(
         &self,
         item: &Map<String, Value>,
@@ -228,11 +230,12 @@ impl Items {
         self.update(trigger_key(user_id, trigger_id), changes, &condition).await
     }
 
-    /// Changes a trigger as [`Self::change_trigger`] does, together with its alias, both or neither. If the alias
-    /// stays, only the trigger is written. If another trigger has it, nothing is.
+    /// Changes a trigger as [`Self::change_trigger`] does, together with its alias, both or neither. A tombstone is
+    /// refused. If the alias stays, only the trigger is written. If another trigger has it, nothing is.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it. It may have been changed all the same.
+    /// Returns an error if DynamoDB does not take it. It may have been changed all the same. After six tries that other
+    /// writes crossed, the error is [`StoreError::Contended`].
     pub async fn save_trigger(
         &self,
         alias: &AliasChange<'_>,
@@ -272,11 +275,13 @@ impl Items {
         Err(StoreError::Contended)
     }
 
-    /// Makes a trigger a tombstone and counts it no more, both or neither. Returns false if its version is another one,
-    /// or its count has changed: then nothing was written.
+    /// Makes a trigger a tombstone by `changes`, and takes one from the user's count if this is above 0, both or
+    /// neither. Returns false if there is no such trigger, it is a tombstone already, its version is another one, or
+    /// the count has fallen to 0 meanwhile: then nothing was written.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it. It may have been written all the same.
+    /// Returns an error if DynamoDB does not take it. It may have been written all the same. After six tries that other
+    /// writes crossed, the error is [`StoreError::Contended`].
     pub async fn bury_trigger(
         &self,
         user_id: &str,

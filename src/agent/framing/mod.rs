@@ -7,7 +7,7 @@
 //! | `text/event-stream` | SSE | NDJSON | SSE |
 //! | NDJSON in its spellings | SSE | NDJSON | NDJSON |
 //! | JSON in its spellings, none | SSE | NDJSON if the first object is an event of a stream or another follows on a line of its own, else a document | document |
-//! | `text/plain`, `application/octet-stream` | SSE | NDJSON; a document if its first line is a bracket alone | plain text |
+//! | `text/plain`, `application/octet-stream` | SSE | NDJSON; a document if its first line is a bracket alone; plain text if neither `"` nor `}` is the next token | plain text; a document if `application/octet-stream` begins with `[` or `"` |
 //!
 //! A byte order mark and white space at the beginning are passed over. A document that is an array is read as its
 //! elements. A document is plain text if it does not begin as JSON does, or begins with a bracket as texts do

@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 use crate::json::scan::trim;
 
 /// Returns true if a byte behind a closed array shows by itself that the array was the beginning of a text. JSON's own
-/// signs do not, and neither do a semicolon and the beginning of a web page.
+/// signs do not, and neither do a semicolon and the beginning of a web page. The byte must not be a space.
 pub(crate) fn goes_on_as_text(byte: u8) -> bool {
     !byte.is_ascii_control() && !b"[]{},;\"<".contains(&byte)
 }

@@ -79,9 +79,10 @@ impl Sse {
         Sse { lines: Lines::new(LineEnd::Any), pending: Pending::default(), loose: Loose::default(), done: false }
     }
 
-    /// Takes the next frame that a blank line ends from `input`. At `None` all of `input` is taken. Blank lines,
-    /// comments and fields before the first `data` or `event` make no frame. A line that is no field is part of the
-    /// frame's data, or one by itself, before or behind the frame that it stands in.
+    /// Takes the next frame that has its end from `input`. At `None` all of `input` is taken. Blank lines, comments and
+    /// fields before the first `data` or `event` make no frame. A line that is no field is part of the frame's data, or
+    /// a frame by itself, before or behind the one that it stands in. A blank line ends a frame, and so does a line
+    /// that is a frame behind it.
     pub(crate) fn next<'f, 'i: 'f>(&'f mut self, input: &mut &'i [u8]) -> Option<Frame<'f>> {
         self.clear_done();
         if std::mem::take(&mut self.loose.is_held) {
@@ -221,8 +222,8 @@ fn is_indented(line: &[u8]) -> bool {
     matches!(line.first(), Some(b' ' | b'\t'))
 }
 
-/// Returns true if the last line of a stream is surely not the beginning of a field: it holds a colon, or begins with a
-/// curly bracket, `]`, a space or a tab.
+/// Returns true if the last line of a stream, which is no field, is surely not the beginning of one either: it holds a
+/// colon, or begins with a curly bracket, `]`, a space or a tab.
 fn is_no_part_of_a_field(line: &[u8]) -> bool {
     matches!(line.first(), Some(b'{' | b'}' | b']' | b' ' | b'\t')) || line.contains(&b':')
 }

@@ -91,8 +91,8 @@ pub(crate) fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Fai
     Members::all_objects(frame.text, HOLDERS).find_map(|value| failure_in(frame, value, place))
 }
 
-/// Returns true if a document has one member alone, and that is `detail` or another that reports a failure. Web frameworks
-/// answer an error so.
+/// Returns true if a document has one member alone, and that is `detail` or another that reports a failure. Web
+/// frameworks answer an error so.
 fn is_sole_report(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     frame.source == Source::Document
         && members.get(Name::Sole).is_some_and(|value| value.is_something() && !is_nothing_said(value))
@@ -148,11 +148,12 @@ pub(super) fn has_text(members: &Members<'_>) -> bool {
 }
 
 /// Returns true if one of the members says by [`Name::says_failed`] that the run failed. An `error` beside an
-/// `original_type` does not count. A `code`, and a 0 under `success` or `ok`, count only beside a `message` and without an
-/// answer. Beside a `message` a number that is no status is no `code` of a failure, beside a `msg` it is. A `stack` counts
-/// only without an answer. A `state` and a `stack` do not count beside the answer's text. JSend's `fail`
-/// is a `status` without the text of an answer. A word of failure under `result` counts only beside a `message`, and
-/// without another answer. The object must not be about a tool.
+/// `original_type` does not count. A `code` and a `stack` count only without an answer. A `code` must stand beside a
+/// `message`, and then be one of failure ([`is_code_of_failure`]), or beside a `msg` that tells of it ([`is_refusal`]). A
+/// 0 under `success` or `ok` counts only beside a `message`, without an answer and without a `failed`. A `state`, a
+/// `stack` and a `code` do not count beside the answer's text. JSend's `fail` counts only as the `status` of a frame
+/// without the text of an answer. A word of failure under `result` counts only in a frame, beside a `message` and without
+/// another answer. The object must not be about a tool.
 fn says_failed(members: &Members<'_>, place: Place) -> bool {
     let has_answer =
         || members.has_any(WHOLE) && members.any(|name, value| WHOLE.contains(name) && value.is_something());
@@ -189,14 +190,14 @@ fn says_failed(members: &Members<'_>, place: Place) -> bool {
 impl Name {
     /// Returns true if `value`, the value of a member of this name, says that the run failed:
     ///
-    /// - `error`, `errors`, `exception` and its like, an error of the graph: it is not empty, and [`is_nothing_said`] does
-    ///   not hold.
+    /// - `error`, `errors`, `exception` and its like, an error of the graph: it is not empty, and [`is_nothing_said`]
+    ///   does not hold.
     /// - `errorMessage`, `errorCode`: so, too, and it is no word of success.
     /// - `status`, `state`: a word of failure. `status`: a number from 400 to 599, too.
     /// - `result`: it is `error`, `failed`, `failure` or `fail`, in any case.
-    /// - `success`, `ok`: false or 0. `succeeded`: false. `isError`, `failed`: true. Each may be a text.
+    /// - `success`, `ok`: false or 0. `succeeded`: false. `isError`, `failed`: true. Each but the 0 may be a text.
     /// - `statusCode`: at least 400. `code`: at least 400, negative, a word of failure, or a code of Node's, such as
-    ///   `ERR_X`. A number may be a text.
+    ///   `ERR_X`. A number may be a text, but not a negative one.
     /// - `stack`: it has a line of a JavaScript trace.
     /// - `type`, `event`, `kind`: a word of failure.
     ///

@@ -204,7 +204,8 @@ impl Generic {
         }
     }
 
-    /// Takes text without quotes as a piece of the answer. Unlike a string, it is taken even if it is Python's repr.
+    /// Takes text without quotes as a piece of the answer, or as a mark. Unlike a string, it is taken even if it is
+    /// Python's repr.
     /// The text of an event that is a remark counts only if nothing else has been said.
     fn take_unquoted(&mut self, frame: &Frame<'_>, text: &[u8], transcript: &mut Transcript) {
         let is_said = !self.under.is_silent() || transcript.may_go_on();
@@ -215,9 +216,9 @@ impl Generic {
         transcript.pieces.push_lossy(text);
     }
 
-    /// Takes a string as a piece of the answer, unless it is Python's repr of an object, which is no text for a reader.
-    /// The string of an event that is a remark counts only if nothing else has been said. In any case the answer counts
-    /// as understood.
+    /// Takes a string as a piece of the answer, unless it is a mark, or Python's repr of an object, which is no text
+    /// for a reader. The string of an event that is a remark counts only if nothing else has been said. In any case the
+    /// answer counts as understood.
     fn take_string(&mut self, frame: &Frame<'_>, text: &str, transcript: &mut Transcript) {
         transcript.is_understood = true;
         let is_said = !self.under.is_silent() || transcript.may_go_on();

@@ -55,7 +55,8 @@ fn has_own_form(frame: &Frame<'_>, members: &Members<'_>) -> bool {
 }
 
 /// Returns true if the data of a frame of `messages` or `updates` has the form of that mode: a list, or an object of
-/// the nodes' changes. A frame of `messages/metadata` may have any data.
+/// the nodes' changes, each an object or null. A node called `error` is not believed. A frame of `messages/metadata`
+/// may have any data.
 fn has_form_of_mode(frame: &Frame<'_>) -> bool {
     match frame.name {
         // Each node has the object that it changed, or null.
@@ -178,8 +179,8 @@ fn added(usage: Option<Usage>, of_message: Option<RawJson<'_>>) -> Option<Usage>
 impl Reading {
     /// Takes the state of the graph. The last one holds the answer. An error in it decides the run, and takes
     /// precedence over an interrupt, which is only noted. A state that has neither of them nor messages is read by the
-    /// generic rules for its answer. Without a name, such a frame is not LangGraph's, and is left to the generic rules
-    /// altogether.
+    /// generic rules for its answer. It is left to them altogether if it has a stop reason or reports a failure.
+    /// Without a name, such a frame is not LangGraph's, and is left to them altogether, too.
     fn take_state(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let names = ["messages", "__error__", "__interrupt__"];
         let [messages, error, interrupt] = duplicates::pick(RawJson::cut(frame.text), names);

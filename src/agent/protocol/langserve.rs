@@ -10,9 +10,9 @@ use crate::domain::answer::{AnswerError, Verdict};
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 
-/// Returns true for a frame with one of LangServe's own names and the data that belongs to it: a chunk or a list of
-/// changes as an object of `data`, anything but an object there, nothing in `end`. An agent of another kind may use the
-/// same names.
+/// Returns true for a frame with one of LangServe's own names and the data that belongs to it: in `data` a chunk or a
+/// list of changes as an object, or anything but an object, and in `end` anything but an object that has members. An
+/// agent of another kind may use the same names.
 pub(super) fn recognises(frame: &Frame<'_>, _: &Members<'_>) -> bool {
     match frame.name {
         b"data" if frame.text.starts_with(b"{") => {

@@ -58,7 +58,7 @@ names! {
     StatusCode = b"statusCode" = b"status_code" = b"httpStatus" = b"http_status",
     ExceptionText = b"exception" = b"Exception" = b"traceback" = b"fault",
     Stack = b"stack" = b"stackTrace",
-    /// It reports a failure if it is all that an object has.
+    /// It reports a failure if it is all that a document has.
     Sole = b"detail" = b"failure" = b"failureReason" = b"failure_reason",
     Kind = b"kind",
     Choices = b"choices",
@@ -178,7 +178,7 @@ pub(crate) struct Members<'a> {
     found: [(Name, RawJson<'a>); FEW],
     count: usize,
     more: Vec<(Name, RawJson<'a>)>,
-    /// The names of which the object holds several objects or arrays. What each of them holds must be heard.
+    /// The names that came once more with an object or an array. What each of their values holds must be heard.
     twice: u64,
     /// The object has its end, and nothing comes after it.
     pub(crate) is_closed: bool,

@@ -37,7 +37,7 @@ use crate::json::scan::RawJson;
 /// The recognition and the reader of a protocol.
 struct Row {
     protocol: Protocol,
-    /// Returns true if a frame is one of this protocol's and of no other's.
+    /// Returns true if a frame shows this protocol's signs. The first row that claims a frame counts.
     recognises: fn(&Frame<'_>, &Members<'_>) -> bool,
     reader: fn() -> Box<dyn Reader>,
 }
@@ -112,7 +112,8 @@ pub(crate) fn reader(protocol: Protocol) -> Option<Box<dyn Reader>> {
 }
 
 /// Returns true if the beginning of an object is an event of a stream. Then the body is NDJSON though it is declared as
-/// a document. Returns `None` while this is open.
+/// a document. Returns false once it has a string `object` or `type`, and none of both is an event's. Returns `None`
+/// while it has neither, be it a whole object.
 pub(crate) fn is_stream(object: &[u8]) -> Option<bool> {
     let members = Members::of(object);
     if members.has_object(Name::Event) || members.has(Name::InitEventLoop) || members.has_object(Name::MessageStart) {

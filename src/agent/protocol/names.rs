@@ -10,9 +10,11 @@ pub(crate) fn name_of(name: Str<'_>) -> Cow<'_, [u8]> {
     if name.has_escapes() { Cow::Owned(name.read(256).into_bytes()) } else { Cow::Borrowed(name.raw()) }
 }
 
-/// Returns true if a word that names a frame or a state means that something failed: `error`, `failed` and similar
-/// words, or a name that ends with one, such as `agent_error`, `run.failed` and `RuntimeError`, with or without `Event`
-/// behind it. A tool's failure is not the run's.
+/// Returns true if a word that names a frame or a state means that something failed, with or without `Event` or
+/// `_event` behind it: `error`, `failed`, `failure` or `exception`, or a name whose last word is one of these four,
+/// such as `agent_error`, `run.failed` and `RuntimeError`. `err`, `errored`, `fail`, `fatal`, `crash` and `crashed`
+/// count only alone. A name that contains `tool` is none, because a tool's failure is not the run's. Neither is
+/// `no_error`.
 pub(crate) fn is_failure_word(word: &str) -> bool {
     let word = without_event(word);
     const ENDS: [&str; 4] = ["error", "failed", "failure", "exception"];
@@ -67,8 +69,8 @@ fn asks_for_approval(name: &str) -> bool {
     ASKS.contains(&asked)
 }
 
-/// Returns a name without the `Event` or `_event` at its end, with which the names of events end. A name that is nothing
-/// else stays.
+/// Returns a name without the `Event` or `_event` at its end, with which the names of events end. A name that is
+/// nothing else stays.
 fn without_event(name: &str) -> &str {
     let short = name.strip_suffix("_event").or_else(|| name.strip_suffix("Event"));
     short.filter(|name| !name.is_empty()).unwrap_or(name)

@@ -75,9 +75,10 @@ pub(super) fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &
 }
 
 /// Notes how a frame says that the agent stopped, by the first of these that it has: a tripwire, a member that asks for
-/// a person, a flag, its own stop reason, that of an object under a member that holds an answer (under `message` only in
-/// a document), and the word of its `status`, `state`, `type` or `event`. If none of them names a reason, a flag that the
-/// answer was cut short is one, in a document and in a frame whose `type` says that the run is over. The last of several frames counts.
+/// a person, a flag, its own stop reason, that of an object under a member that holds an answer (under `message` only
+/// in a document), and the word of its `status`, `state`, `type` or `event`. If the transcript has no reason then, a
+/// flag that the answer was cut short is one, in a document and in a frame whose `type` says that the run is over. The
+/// last of several frames counts.
 pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
     note_reason(frame, members, transcript);
     let is_short = members.get(Name::Short).is_some_and(RawJson::is_true);
@@ -176,8 +177,8 @@ fn is_end(members: &Members<'_>) -> bool {
 }
 
 /// Returns the reason if the object under a member that holds an answer says that the agent waits for a person: by a
-/// member that asks for one, or by its `status`, `state` or `type`. Beside the answer's text these three are of what the
-/// answer is about. Other states in it always are.
+/// member that asks for one, or by its `status`, `state` or `type`. Beside the answer's text these three are of what
+/// the answer is about. Other states in it always are.
 pub(super) fn waits_within(frame: &Frame<'_>, members: &Members<'_>) -> Option<FinishReason> {
     let is_beside_text = has_text(members);
     within(frame, members).find_map(|value| {
@@ -203,7 +204,7 @@ fn is_of_things(reason: FinishReason) -> bool {
 
 /// Returns the reason if the `status`, `state`, `type` or `event` of a frame says that the agent stopped, looked at in
 /// this order. Returns `None` if none says so. A status "at work" counts only in a document without an answer that says
-/// something: in a stream it is progress.
+/// something: in a stream it is progress. A `state` of a limit or of blocked content does not count.
 pub(super) fn stop_by_state(frame: &Frame<'_>, members: &Members<'_>) -> Option<FinishReason> {
     const STATES: Names = Names::of(&[Name::Status, Name::State, Name::Type, Name::Event]);
     if !members.has_any(STATES) {

@@ -102,8 +102,8 @@ impl Reader for Reading {
 }
 
 impl Reading {
-    /// Takes a frame that is no chunk of the answer: an error, which decides the run, or usage. A frame without
-    /// `choices` is left to the generic rules.
+    /// Takes a frame that is no chunk of the answer: an error, which decides the run, or usage. Any other frame without
+    /// `choices` is left to the generic rules, even if it has usage.
     fn take_other(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let [choices, usage, error, object] = scan::pick(frame.text, ["choices", "usage", "error", "object"]);
         let is_error_object = object.and_then(RawJson::as_str).is_some_and(|object| object.is("error"));

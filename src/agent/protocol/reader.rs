@@ -55,7 +55,8 @@ pub(crate) trait Reader: fmt::Debug + Send {
     }
 }
 
-/// Returns the `type` of a frame, its escapes read, or `None` if it has none or is cut off within it.
+/// Returns the `type` of a frame, its escapes read. Returns `None` if it has none, or one that is no string or is cut
+/// off.
 pub(super) fn type_of<'a>(frame: &Frame<'a>) -> Option<Cow<'a, [u8]>> {
     // The first member nearly always, and without escapes.
     let first = frame.text.strip_prefix(b"{\"type\":").map(|rest| rest.strip_prefix(b" ").unwrap_or(rest));

@@ -8,9 +8,10 @@ use crate::agent::transcript::Transcript;
 use crate::json::scan::{self, RawJson};
 
 impl Generic {
-    /// Returns true if a frame only adds to an answer that is full already: it is a string, or an object with the same
-    /// member and of `kind`, a type that no protocol has. It need not be examined further. It is examined all the same
-    /// if there is a failure that text takes back.
+    /// Returns true if a frame only adds to an answer that is full already: it is a string that begins with a letter or
+    /// a digit, or an object with nothing but the same member and perhaps a `type`. The `type` must be `kind`, in raw
+    /// JSON, which no protocol has. The frame need not be examined further. It is examined all the same if there is a
+    /// failure that text takes back.
     pub(crate) fn is_more_of_same(&self, frame: &Frame<'_>, kind: &[u8], transcript: &Transcript) -> bool {
         if !transcript.pieces.is_truncated() || transcript.may_go_on() || frame.dropped.is_some() {
             return false;
@@ -35,9 +36,9 @@ impl Generic {
         }
     }
 
-    /// Returns true for an unnamed object of a stream without a member that the generic rules read, except a `kind`,
-    /// which may say that the run failed. Progress of an agent's own making comes so, again and again. The `kind` is
-    /// remembered, up to 64 bytes.
+    /// Returns true for an unnamed object of a stream without a member that the generic rules read, except a `kind`.
+    /// Returns false if that says that the run failed. Progress of an agent's own making comes so, again and again. The
+    /// `kind` is remembered, up to 64 bytes.
     pub(super) fn says_nothing(&mut self, frame: &Frame<'_>, members: &Members<'_>) -> bool {
         let is_named = !frame.name.is_empty();
         if is_named || !members.is_closed || frame.source == Source::Document || !members.has_none_but(Name::Kind) {

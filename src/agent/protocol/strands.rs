@@ -133,7 +133,7 @@ impl Reading {
     /// Takes an object: an event of the model, a forced stop, an interrupt, a result or a message, looked for in this
     /// order. A forced stop decides the run. An interrupt is noted, and the rest is read. The text of `data` is not
     /// read, because the model's event has it, too. An object that is none of these is left to the generic rules, and
-    /// so is one that reports a failure beside them.
+    /// so is one that reports a failure beside a result or a message.
     fn take_object(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         if let Some(event) = RawJson::cut(frame.text).enter("event").filter(|event| event.is_object()) {
             return self.take_model_event(event, transcript);

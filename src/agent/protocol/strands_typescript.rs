@@ -36,9 +36,9 @@ pub(super) fn is_known(kind: Str<'_>) -> bool {
     kind.position(&OWN).or_else(|| kind.position(&MODEL)).is_some()
 }
 
-/// Returns true for a frame of this family. In NDJSON any type counts that ends in `Event` and begins with a small
-/// letter: other agents send the names of classes. In server-sent events only those count that no other agent sends. A
-/// document must be an `agentResult`, or one of them.
+/// Returns true for a frame of this family. In NDJSON any type counts that ends in `Event` and does not begin with a
+/// capital letter: other agents send the names of classes. In server-sent events only those count that no other agent
+/// sends. A document must be an `agentResult`, or one of them.
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     let Some(kind) = members.get(Name::Type).and_then(RawJson::whole_str) else { return false };
     match frame.source {

@@ -35,7 +35,7 @@ pub(crate) fn is_word(value: Option<RawJson<'_>>, words: &[&str]) -> bool {
 /// Appends the text of a member that holds an answer: a string, or the value under `text`, `content` or `parts` of an
 /// object, at most `depth` levels down. The first of these that has text counts. Every item of a list is appended. The
 /// object may hold the message instead, as the answer of Bedrock's Converse and the result of Strands do. Words of the
-/// user or a tool are no answer, and neither is a thought.
+/// user, the system or a tool are no answer, and neither is a thought.
 pub(crate) fn push_answer(value: RawJson<'_>, out: &mut BoundedText, depth: usize) {
     if let Some(text) = value.as_str() {
         return text.push_into(out);
@@ -153,9 +153,10 @@ fn words_of(object: RawJson<'_>, name: &str) -> Option<String> {
     Some(text.read(MAX_MESSAGE))
 }
 
-/// Returns an object's words for a failure, in the order of docs/agents.md, The members: `error.message`, `message`,
-/// `errorMessage`, `errorText`, `reason`. If none of them has words, the members `last` are asked for, then some
-/// others, and then the `error` or the first of `errors` is repeated as it stands. Returns `None` if it has no words.
+/// Returns an object's words for a failure, at most 2 KiB, in the order of docs/agents.md, The members:
+/// `error.message`, `message`, `errorMessage`, `errorText`, `reason`. If none of them has words, the members `last` are
+/// asked for, then some others, and then the `error` or the first of `errors` is repeated as it stands. Returns `None`
+/// if it has no words.
 pub(crate) fn message_of(object: RawJson<'_>, last: &[&str]) -> Option<String> {
     let names = ["error", "message", "errorMessage", "errorText", "reason"];
     let all = names.into_iter().chain(last.iter().copied());

@@ -7,7 +7,8 @@ use crate::{agent::request::parts::Request, domain::agent_definition::AgentDefin
 
 /// Returns the body. The session is the thread, and the execution is the run. The messages are the system prompt of the
 /// agent's row, if there is one, and the prompt. The settings and `input` are the `forwardedProps`, the protocol's
-/// place for values without a name of their own. A system prompt is not repeated there.
+/// place for values without a name of their own. If the row has a system prompt, no `systemPrompt` stands there, not
+/// even that of `input`.
 pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition) -> Value {
     let user = json!({"id": request.derived_id("message"), "role": "user", "content": request.fire.task.prompt});
     let system = request
