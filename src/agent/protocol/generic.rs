@@ -204,9 +204,8 @@ impl Generic {
         }
     }
 
-    /// Takes text without quotes as a piece of the answer, or as a mark. Unlike a string, it is taken even if it is
-    /// Python's repr.
-    /// The text of an event that is a remark counts only if nothing else has been said.
+    /// Takes text without quotes as a piece of the answer, or as a mark. It is taken even if it is Python's repr. The
+    /// text of an event that is a remark counts only if nothing else has been said.
     fn take_unquoted(&mut self, frame: &Frame<'_>, text: &[u8], transcript: &mut Transcript) {
         let is_said = !self.under.is_silent() || transcript.may_go_on();
         if text.is_empty() || (is_said && is_remark_by_name(frame)) || take_mark(frame, text, transcript) {
