@@ -45,9 +45,10 @@ export class AgentTrigger extends Construct {
   constructor(scope: Construct, id: string, props: AgentTriggerProps) {
     super(scope, id);
     const fileFor = (architecture: string) => join(props.release, `template.packaged-${architecture}.json`);
-    const templateFile = fileFor(props.architecture ?? (existsSync(fileFor('arm64')) ? 'arm64' : 'x86_64'));
+    const architecture = props.architecture ?? (existsSync(fileFor('arm64')) ? 'arm64' : 'x86_64');
+    const templateFile = fileFor(architecture);
     if (!existsSync(templateFile)) {
-      throw new Error(`${templateFile} is missing: ${props.release} is no release, or has no files for this architecture`);
+      throw new Error(`${templateFile} is missing: the release has no files for the architecture ${architecture}`);
     }
     const template: Template = JSON.parse(readFileSync(templateFile, 'utf8'));
     const given = this.given(template, props);
