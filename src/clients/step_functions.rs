@@ -200,6 +200,6 @@ impl StepFunctions {
 /// DescribeExecution. Returns `None` if it never was.
 fn redriven_at(described: &Value) -> Option<i64> {
     let seconds = described["redriveDate"].as_f64()?;
-    // A time beyond those of calendars stays at their end.
+    // The conversion keeps a number that is too large at the largest.
     Some((seconds * 1_000.0) as i64)
 }

@@ -148,9 +148,9 @@ pub fn is_shown(name: &str) -> bool {
 /// of the sender, of its webhook or of the connection. `name` must be in lower case. Of headers that nobody knows
 /// nothing is said.
 pub fn repeats_itself(name: &str) -> bool {
-    const OF_THE_CONNECTION: [&str; 4] = ["accept", "via", "forwarded", "x-forwarded-"];
-    KEPT_HEADERS.contains(&name) && !SENDER_IDS.contains(&name)
-        || OF_THE_CONNECTION.iter().any(|begin| name.starts_with(begin))
+    const OF_THE_CONNECTION: [&str; 4] = ["accept", "via", "forwarded", "x-forwarded"];
+    let begins = |word: &&str| name.strip_prefix(*word).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+    KEPT_HEADERS.contains(&name) && !SENDER_IDS.contains(&name) || OF_THE_CONNECTION.iter().any(begins)
 }
 
 /// Returns the headers that an event keeps, by name. One that came twice, has more than 1,024 bytes, or is not visible

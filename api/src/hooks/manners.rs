@@ -96,6 +96,8 @@ mod tests {
             (json!({"preset": "hmac", "idHeader": "X-Shopify-Topic"}), Err("idHeader")),
             (json!({"preset": "token", "idHeader": "X-Forwarded-Proto"}), Err("idHeader")),
             (json!({"preset": "token", "idHeader": "Accept"}), Err("idHeader")),
+            (json!({"preset": "token", "idHeader": "Accept-Language"}), Err("idHeader")),
+            (json!({"preset": "token", "idHeader": "Viadukt-Delivery"}), Ok(("viadukt-delivery", 202))),
             (json!({"preset": "token", "idHeader": "X-Gitlab-Event-UUID"}), Ok(("x-gitlab-event-uuid", 202))),
             (json!({"preset": "hmac", "idHeader": "X-Shopify-Event-Id"}), Ok(("x-shopify-event-id", 202))),
             (json!({"preset": "github", "acceptedStatus": 200}), Err("acceptedStatus")),
