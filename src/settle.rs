@@ -193,7 +193,8 @@ async fn settle_report(app: &App, report: Report<'_>, deadline: Deadline) -> Res
                 if is_refused { refuse_task(app, &report, &failure_of(&report)).await } else { Ok(()) }
             }
             EventTarget::CancelCaller(caller) => {
-                let executions = app.store.stop_caller(caller, settler.started.ttl).await?;
+                let stopped_at = event.millis().unwrap_or(settler.started.millis);
+                let executions = app.store.stop_caller(caller, stopped_at, settler.started.ttl).await?;
                 for (trigger_id, execution_id) in executions {
                     detached::cancel(&app.store, &app.settle_queue, &trigger_id, &execution_id).await?;
                 }

@@ -20,7 +20,7 @@ use crate::{
     backoff,
     clients::sigv4::Signer,
     config::{Config, Secret},
-    domain::failure::Failure,
+    domain::{failure::Failure, waiting_task::is_of_before},
     error_chain::chain,
     redact::cut,
 };
@@ -32,11 +32,6 @@ const TRY_TIMEOUT: Duration = Duration::from_secs(5);
 const OVER: [&str; 3] = ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"];
 /// The states of an execution that somebody or its time limit stopped. The template's rule names the same.
 const STOPPED: [&str; 2] = ["ABORTED", "TIMED_OUT"];
-/// The state of an execution that goes on.
-const RUNNING: &str = "RUNNING";
-/// The difference between clocks that is tolerated where a redrive is compared with a time of this function's, or of
-/// EventBridge's, whose times are whole seconds.
-const SKEW_MILLIS: i64 = 5_000;
 /// The longest cause of a failure, in bytes.
 const LONGEST_CAUSE: usize = 32_768;
 
@@ -84,32 +79,12 @@ impl StepFunctions {
         }
     }
 
-    /// Returns true if nobody waits any more for a run that began at `started`, in milliseconds since 1970: the
+    /// Returns true if nobody waits any more for the run of a command of the time `sent`, in milliseconds since 1970: the
     /// execution with this ARN was stopped, its time is up, or it was redriven since. A redriven execution has new tasks.
     /// It asks once, for 5 s at most. Returns false if that is unknown, which it logs.
-    pub(crate) async fn is_stopped(&self, arn: &str, started: Option<i64>) -> bool {
-        let is_of_before = |answer: &Value| {
-            started.zip(redriven_at(answer)).is_some_and(|(started, redriven)| started + SKEW_MILLIS < redriven)
-        };
-        self.describe(arn)
-            .await
-            .is_some_and(|answer| STOPPED.iter().any(|state| answer["status"] == *state) || is_of_before(&answer))
-    }
-
-    /// Returns true if the execution with this ARN was redriven, is running, and waits for a command of the time `sent`,
-    /// in milliseconds since 1970: one that was sent before the redrive belongs to a task that was stopped. It asks in at
-    /// most three tries of 5 s each. Returns false without `sent`, and if it is unknown, which it logs.
-    pub(crate) async fn is_redriven(&self, arn: &str, sent: Option<i64>) -> bool {
-        let mut waits = backoff::waits();
-        let answer = loop {
-            match (self.describe(arn).await, waits.next()) {
-                (Some(answer), _) => break answer,
-                (None, Some(wait)) => tokio::time::sleep(wait).await,
-                (None, None) => return false,
-            }
-        };
-        let is_of_after = || sent.zip(redriven_at(&answer)).is_some_and(|(sent, at)| at <= sent + SKEW_MILLIS);
-        answer["status"] == RUNNING && is_of_after()
+    pub(crate) async fn is_stopped(&self, arn: &str, sent: Option<i64>) -> bool {
+        let Some(answer) = self.describe(arn).await else { return false };
+        STOPPED.iter().any(|state| answer["status"] == *state) || is_of_before(sent, redriven_at(&answer))
     }
 
     /// Returns what Step Functions says of the execution with this ARN. It asks once, for 5 s at most. Returns `None`

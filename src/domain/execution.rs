@@ -66,6 +66,8 @@ pub struct Row {
     pub retryable: bool,
     /// The Lambda request of the last attempt.
     pub lambda_request_id: Option<String>,
+    /// The `time` of the bus event that fired, RFC 3339.
+    pub event_time: Option<String>,
     /// The start of the first attempt, RFC 3339.
     pub started_at: Option<String>,
     /// The time at which the row expires, in seconds since 1970. DynamoDB deletes it some time later.

@@ -7,11 +7,17 @@ use std::fmt::{self, Write as _};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use crate::clock::millis_of;
+
 /// The member of a command's detail.
 pub(crate) const TASK_TOKEN: &str = "taskToken";
 /// The longest token, in characters.
 /// <https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskSuccess.html>
 const LONGEST: usize = 2048;
+
+/// The time by which a command may be later than a stop and still be of before it, in milliseconds. Their times are whole
+/// seconds, and a command may be under way when its execution is stopped.
+const SKEW_MILLIS: i64 = 5_000;
 
 /// A task that waits.
 #[derive(Clone, PartialEq, Eq)]
@@ -19,6 +25,22 @@ pub struct WaitingTask {
     token: String,
     /// The ARN of the execution of Step Functions that it is part of.
     pub caller: Option<String>,
+    /// The time of the command, in milliseconds since 1970, if it has one.
+    pub sent: Option<i64>,
+}
+
+/// Returns true if a command of the time `sent` is stopped with the execution that sent it, which was stopped at
+/// `stopped_at`, both in milliseconds since 1970. A later command is one of the execution after a redrive, which has the
+/// same ARN. A command without a time is stopped.
+pub(crate) fn is_stopped_with(sent: Option<i64>, stopped_at: i64) -> bool {
+    sent.is_none_or(|sent| sent <= stopped_at.saturating_add(SKEW_MILLIS))
+}
+
+/// Returns true if a command of the time `sent` is of before the last redrive of the execution that sent it, at
+/// `redriven_at`, both in milliseconds since 1970: nobody waits for its task any more. Returns false for a command
+/// without a time, and for an execution that was never redriven.
+pub(crate) fn is_of_before(sent: Option<i64>, redriven_at: Option<i64>) -> bool {
+    sent.zip(redriven_at).is_some_and(|(sent, redriven_at)| sent.saturating_add(SKEW_MILLIS) < redriven_at)
 }
 
 impl fmt::Debug for WaitingTask {
@@ -52,7 +74,8 @@ impl WaitingTask {
         };
         let resources = command.get("resources").and_then(Value::as_array);
         let mut resources = resources.into_iter().flatten().filter_map(Value::as_str);
-        Some(Self { token, caller: resources.find(|arn| is_execution(arn)).map(str::to_owned) })
+        let sent = command.get("time").and_then(Value::as_str).and_then(millis_of);
+        Some(Self { token, caller: resources.find(|arn| is_execution(arn)).map(str::to_owned), sent })
     }
 
     /// Returns the name by which deliveries of the command are recognised: `task-` and the hash of its token. A command
@@ -92,6 +115,28 @@ mod tests {
         let mut problems = Vec::new();
         let task = WaitingTask::take(command.as_object_mut().unwrap(), &mut problems);
         if problems.is_empty() { Ok(task) } else { Err(problems) }
+    }
+
+    #[test]
+    fn a_command_is_stopped_unless_it_was_sent_after_the_stop() {
+        for (sent, stopped_at, expected) in [
+            (None, 0, true),
+            (Some(10_000), 10_000, true),
+            (Some(15_000), 10_000, true),
+            (Some(15_001), 10_000, false),
+            (Some(i64::MAX), i64::MAX, true),
+        ] {
+            assert_eq!(is_stopped_with(sent, stopped_at), expected, "{sent:?} {stopped_at}");
+        }
+        for (sent, redriven_at, expected) in [
+            (None, Some(10_000), false),
+            (Some(0), None, false),
+            (Some(5_000), Some(10_000), false),
+            (Some(4_999), Some(10_000), true),
+            (Some(i64::MAX), Some(i64::MAX), false),
+        ] {
+            assert_eq!(is_of_before(sent, redriven_at), expected, "{sent:?} {redriven_at:?}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
 use crate::{
+    clock::millis_of,
     domain::{
         execution::Status,
         fire::{Fire, Origin},
@@ -153,9 +154,9 @@ impl BusEvent {
         self.text("source") != Some(OWN_SOURCE) || its_user() == Some(user_id.as_str())
     }
 
-    /// Returns the envelope's `time` if it is an RFC 3339 time, and otherwise `None`.
-    pub(crate) fn time(&self) -> Option<OffsetDateTime> {
-        OffsetDateTime::parse(self.text("time")?, &Rfc3339).ok()
+    /// Returns the envelope's `time` in milliseconds since 1970 if it is an RFC 3339 time, and otherwise `None`.
+    pub(crate) fn millis(&self) -> Option<i64> {
+        millis_of(self.text("time")?)
     }
 
     /// Returns the fire of one trigger by this event, with `task`. The caller adds what only the trigger item or a

@@ -384,8 +384,7 @@ impl Router<'_> {
     /// # Errors
     /// Returns an error if the table does not answer.
     async fn is_reached(&self, trigger: &TriggerItem, threshold: Threshold) -> Result<bool, Failure> {
-        let time = self.event.time().map(|time| time.unix_timestamp_nanos() / 1_000_000);
-        let time = time.and_then(|millis| i64::try_from(millis).ok()).unwrap_or(self.started.millis);
+        let time = self.event.millis().unwrap_or(self.started.millis);
         let request_id = &self.context.invocation.request_id;
         let TriggerItem { user_id, trigger_id, .. } = trigger;
         let mark = mark_of(trigger_id, &self.event.origin, request_id, &self.started);

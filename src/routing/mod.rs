@@ -60,7 +60,7 @@ pub(crate) async fn route(context: &InvocationContext<'_>, event: &BusEvent) -> 
         RoutingDecision::Refused(detour, fire, failure) => {
             refused(context, &router.started, detour, &fire, failure).await.map(Route::Done)
         }
-        RoutingDecision::Cancel => cancel_target(context, &event.target).await.map(Route::Done),
+        RoutingDecision::Cancel => cancel_target(context, event).await.map(Route::Done),
         RoutingDecision::Subscribers(subscribers) => router.serve(subscribers).await,
         RoutingDecision::Unclaimed(unclaimed) => {
             router.end_earlier(Detour::Unclaimed).await?;
@@ -93,9 +93,9 @@ pub(crate) async fn refuse(context: &InvocationContext<'_>, mut invalid: Invalid
 ///
 /// # Errors
 /// Returns the errors of [`cancel`] and [`cancel_caller`].
-async fn cancel_target(context: &InvocationContext<'_>, target: &EventTarget) -> Result<Value, Failure> {
-    match target {
-        EventTarget::CancelCaller(caller) => cancel_caller(context, caller).await,
+async fn cancel_target(context: &InvocationContext<'_>, event: &BusEvent) -> Result<Value, Failure> {
+    match &event.target {
+        EventTarget::CancelCaller(caller) => cancel_caller(context, caller, event.millis()).await,
         EventTarget::CancelExecution { trigger_id, execution_id } => cancel(context, trigger_id, execution_id).await,
         // Only these two are decided so.
         _ => Ok(Value::Null),
@@ -126,15 +126,20 @@ pub(crate) async fn cancel(
     Ok(json!({"statusCode": 200, "body": body.to_string()}))
 }
 
-/// Asks for the end of every execution that an execution of Step Functions waits for. This is remembered, so that one
-/// that begins later finds it before it calls its agent. The response has the number of executions that may still run.
+/// Asks for the end of every execution that an execution of Step Functions waited for at `stopped_at`, in milliseconds
+/// since 1970, or now if the command has no time. This is remembered, so that one that begins later finds it before it
+/// calls its agent. The commands that it sends after a redrive are not stopped. The response has the number of executions that may still run.
 ///
 /// # Errors
 /// Returns the failures of the table and of the timer. All of it may be repeated.
-async fn cancel_caller(context: &InvocationContext<'_>, caller: &str) -> Result<Value, Failure> {
+async fn cancel_caller(
+    context: &InvocationContext<'_>,
+    caller: &str,
+    stopped_at: Option<i64>,
+) -> Result<Value, Failure> {
     let App { store, settle_queue, config, .. } = context.app;
     let started = StartTime::new(now_millis(), config.execution_ttl);
-    let stopping = store.stop_caller(caller, started.ttl);
+    let stopping = store.stop_caller(caller, stopped_at.unwrap_or(started.millis), started.ttl);
     let executions = store.in_time(context.deadline.run_until, stopping).await?;
     let mut requested = 0;
     for (trigger_id, execution_id) in &executions {

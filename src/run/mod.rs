@@ -9,12 +9,9 @@ mod session;
 mod stored;
 mod token;
 
-use std::{
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, AtomicI64},
-    },
-    time::Duration,
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicBool, AtomicI64},
 };
 
 use serde_json::Value;
@@ -24,7 +21,7 @@ use uuid::Uuid;
 use crate::{
     agent::decision::Decision,
     app::App,
-    clock::{millis_of, now_millis},
+    clock::now_millis,
     domain::{
         attempt::{Attempt, StartTime},
         execution::{ExecutionRef, Holder, Row, Status},
@@ -32,6 +29,7 @@ use crate::{
         fire::Fire,
         ids::ExecutionId,
         trigger_snapshot::TriggerKnowledge,
+        waiting_task::is_stopped_with,
     },
     invocation::{InvocationContext, catch_panic, poll_alongside},
     lifecycle::{
@@ -100,7 +98,7 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
     };
     // The mark is read once the claim is there: who cancels afterwards finds the record.
     let stop = match stop {
-        None => stopped_caller(context, fire, lease_until).await.map(|stop| Box::new((stop, TriggerKnowledge::Unread))),
+        None => stopped_caller(context, fire).await.map(|stop| Box::new((stop, TriggerKnowledge::Unread))),
         stop => stop,
     };
     state.facts().attempt = Some(attempt.attempt);
@@ -148,22 +146,16 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
 
 /// Returns a cancellation if the execution of Step Functions that waits for this fire was stopped before the fire's
 /// record could say so. Returns a failure if the table does not answer in time. Returns `None` if nothing was stopped
-/// or nobody waits. An execution that was stopped and then redriven has the same ARN, and so the mark of its stop: while
-/// it runs, it waits for the fires of the commands that it sent since. If Step Functions does not say so before half of
-/// the lease is over, the mark counts: nothing extends the lease yet.
-async fn stopped_caller(context: &InvocationContext<'_>, fire: &Fire, lease_until: i64) -> Option<RunStop> {
-    let caller = fire.waiting.as_ref()?.caller.as_deref()?;
-    let App { store, step_functions, .. } = context.app;
-    match store.in_time(context.deadline.run_until, store.is_caller_stopped(caller)).await {
-        Ok(false) => return None,
-        Ok(true) => {}
-        Err(error) => return Some(RunStop::Failed(error.into())),
+/// or nobody waits. An execution that was stopped and then redriven has the same ARN, and so the mark of its stop, which
+/// a command that it sent since passes.
+async fn stopped_caller(context: &InvocationContext<'_>, fire: &Fire) -> Option<RunStop> {
+    let task = fire.waiting.as_ref()?;
+    let store = &context.app.store;
+    let stopped_at = store.caller_stopped_at(task.caller.as_deref()?);
+    match store.in_time(context.deadline.run_until, stopped_at).await {
+        Ok(at) => at.is_some_and(|at| is_stopped_with(task.sent, at)).then_some(RunStop::Stopped(Stop::Cancelled)),
+        Err(error) => Some(RunStop::Failed(error.into())),
     }
-    let left = u64::try_from(lease_until - now_millis()).unwrap_or_default();
-    let until = context.deadline.run_until.min(Instant::now() + Duration::from_millis(left / 2));
-    let sent = fire.event_time.as_deref().and_then(millis_of);
-    let asking = tokio::time::timeout_at(until, step_functions.is_redriven(caller, sent)).await;
-    (!asking.unwrap_or(false)).then_some(RunStop::Stopped(Stop::Cancelled))
 }
 
 /// Returns the attempt as it would be if it were the first, with a new owner id at each call. The session is the

@@ -65,16 +65,17 @@ fn end_of<'a>(app: &'a App, look: &'a Look, row: &'a Row) -> DetachedEnd<'a> {
     DetachedEnd { app, trigger_id: &look.trigger_id, execution_id: &look.execution_id, row }
 }
 
-/// Cancels a run whose waiting execution of Step Functions was stopped, or was stopped and redriven since. Nothing happens if none waits, or if the
-/// cancellation was requested already. Step Functions announces the stop of an execution at best effort, so each look
-/// asks for it. An error is logged only, because the next look asks again.
+/// Cancels a run for which nobody waits any more: its execution of Step Functions was stopped, or was redriven since.
+/// Nothing happens if nobody ever waited, or if the cancellation was requested already. Step Functions announces the
+/// stop of an execution at best effort, so each look asks for it. An error is logged only, because the next look asks
+/// again.
 async fn cancel_unwanted(app: &App, look: &Look, row: &Row) {
     let Some(caller) = row.caller.as_deref().filter(|_| row.cancel_requested != Some(true)) else { return };
-    let started = row.started_at.as_deref().and_then(millis_of);
-    if app.step_functions.is_stopped(caller, started).await {
+    let sent = row.event_time.as_deref().and_then(millis_of);
+    if app.step_functions.is_stopped(caller, sent).await {
         match detached::cancel(&app.store, &app.settle_queue, &look.trigger_id, &look.execution_id).await {
-            Ok(_) => tracing::info!("the state machine that waits was stopped, so the run is cancelled"),
-            Err(error) => tracing::warn!(error = %error, "the run of a stopped state machine is not cancelled yet"),
+            Ok(_) => tracing::info!("the state machine waits no more for the run, so it is cancelled"),
+            Err(error) => tracing::warn!(error = %error, "a run for which no state machine waits is not cancelled yet"),
         }
     }
 }

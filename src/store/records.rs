@@ -206,6 +206,7 @@ pub fn row(item: Item) -> Option<Row> {
         cancel_requested: record.cancel_requested,
         retryable: record.retryable.unwrap_or(false),
         lambda_request_id: record.lambda_request_id,
+        event_time: record.event_time,
         started_at: record.started_at,
         ttl: record.ttl,
         error_type: record.error_type,

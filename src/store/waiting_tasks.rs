@@ -3,17 +3,22 @@
 
 use crate::{
     clock::Clock,
-    domain::waiting_task::{TASK_TOKEN, WaitingTask, hash_of},
+    domain::waiting_task::{TASK_TOKEN, WaitingTask, hash_of, is_stopped_with},
     store::{
         Store,
         error::StoreError,
         execution_item::{EXECUTION_ID, TRIGGER_ID, TTL},
         expression::Expression,
-        item::{Item, Key, number, string, text},
+        item::{Item, Key, integer, number, string, text},
         keys::{caller_key, stopped_caller_key, task_key},
         table::{ConditionalWrite, Query, Table},
     },
 };
+
+/// The time of a command, in milliseconds since 1970.
+const SENT_AT: &str = "sentAt";
+/// The time of a stop, in milliseconds since 1970.
+const STOPPED_AT: &str = "stoppedAt";
 
 impl<T: Table, C: Clock> Store<T, C> {
     /// Keeps the token of a task that waits for an execution, with a `ttl` in seconds since 1970. If the task names its
@@ -41,35 +46,50 @@ impl<T: Table, C: Clock> Store<T, C> {
         item.insert(TASK_TOKEN.to_owned(), text(task.token()));
         self.put_new(item).await?;
         if let Some(caller) = &task.caller {
-            self.put_new(ids(caller_key(&hash_of(caller), trigger_id, execution_id))).await?;
+            let mut item = ids(caller_key(&hash_of(caller), trigger_id, execution_id));
+            item.extend(task.sent.map(|sent| (SENT_AT.to_owned(), number(sent))));
+            self.put_new(item).await?;
         }
         Ok(())
     }
 
-    /// Returns true if the execution of Step Functions `caller`, an ARN, is marked as stopped.
+    /// Returns the time at which the execution of Step Functions `caller`, an ARN, was stopped last, in milliseconds since
+    /// 1970, by the mark that [`Self::stop_caller`] leaves. Returns `None` if it was not stopped.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
-    pub(crate) async fn is_caller_stopped(&self, caller: &str) -> Result<bool, StoreError> {
-        Ok(self.table.get(stopped_caller_key(&hash_of(caller)), true).await?.is_some())
+    pub(crate) async fn caller_stopped_at(&self, caller: &str) -> Result<Option<i64>, StoreError> {
+        let mark = self.table.get(stopped_caller_key(&hash_of(caller)), true).await?;
+        // A mark without a time was not written by this version. Whatever was sent is stopped by it.
+        Ok(mark.map(|mark| integer(&mark, STOPPED_AT).unwrap_or(i64::MAX)))
     }
 
-    /// Marks an execution of Step Functions as stopped, with a `ttl` in seconds since 1970, and returns the executions
-    /// that it waits for, each as its trigger and its id. One that begins later finds the mark.
+    /// Marks an execution of Step Functions as stopped at `stopped_at`, in milliseconds since 1970, with a `ttl` in
+    /// seconds since 1970. A mark of a later stop stays. Returns the executions that it waited for then, each as its
+    /// trigger and its id. One that begins later finds the mark.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it or does not answer.
-    pub(crate) async fn stop_caller(&self, caller: &str, ttl: i64) -> Result<Vec<(String, String)>, StoreError> {
+    pub(crate) async fn stop_caller(
+        &self,
+        caller: &str,
+        stopped_at: i64,
+        ttl: i64,
+    ) -> Result<Vec<(String, String)>, StoreError> {
         let (pk, sk) = stopped_caller_key(&hash_of(caller));
         let partition = pk.clone();
-        let mark = [("PK", text(pk)), ("SK", text(sk)), (TTL, number(ttl))];
-        self.put_new(mark.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()).await?;
+        let mark = [("PK", text(pk)), ("SK", text(sk)), (STOPPED_AT, number(stopped_at)), (TTL, number(ttl))];
+        let item = mark.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let mut expression = Expression::default();
+        let condition = expression.absent_or_below(STOPPED_AT, number(stopped_at));
+        self.table.write(ConditionalWrite::Put { item, condition, expression }, false).await?;
         let mut expression = Expression::default();
         let filter = format!("attribute_exists({})", expression.name(EXECUTION_ID));
         let (from, to) = ("EXECUTION#".to_owned(), "EXECUTION$".to_owned());
         let found = self.table.query(Query { partition, from, to, filter, expression }).await?;
+        let is_stopped = |item: &Item| is_stopped_with(integer(item, SENT_AT), stopped_at);
         let ids = |item: Item| Some((string(&item, TRIGGER_ID)?, string(&item, EXECUTION_ID)?));
-        Ok(found.into_iter().filter_map(ids).collect())
+        Ok(found.into_iter().filter(is_stopped).filter_map(ids).collect())
     }
 
     /// Puts an item unless there is one under its key: that one stays, and this is no error.

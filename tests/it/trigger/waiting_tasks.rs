@@ -2,7 +2,6 @@
 //! for a command that was refused.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::{Router, body::Bytes, http::StatusCode, routing::post};
@@ -92,9 +91,7 @@ async fn a_run_that_is_skipped_has_its_task_too() {
 async fn a_stopped_caller_cancels_what_runs_and_what_comes_later() {
     let stack = stack().await;
     subscribe(&stack, "t", json!({}));
-    // It may be cancelled while it runs.
-    let url = executions_that_are(json!({"status": "RUNNING", "redriveCount": 0}), 0).await;
-    let function = stack.function(&[short_lease(), ("AWS_ENDPOINT_URL_SFN", &url)]).await;
+    let function = stack.function(&[short_lease()]).await;
     let gate = Gate::new();
     stack.agent.queue(Script::ndjson_happy("three files").midway(Step::Gate(gate.clone())));
     let canceller = stack.function(&[short_lease()]).await;
@@ -121,54 +118,50 @@ async fn a_stopped_caller_cancels_what_runs_and_what_comes_later() {
     assert_eq!(invoke(&canceller, &cancel(CALLER)).await.body()["cancelRequested"], 0);
 }
 
-/// Serves DescribeExecution with this answer about every execution, and returns its address. The first requests fail.
-async fn executions_that_are(described: Value, failures: usize) -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let asked = Arc::new(AtomicUsize::new(0));
-    let answer = move || {
-        let fails = asked.fetch_add(1, Ordering::SeqCst) < failures;
-        let status = if fails { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-        std::future::ready((status, described.to_string()))
-    };
-    tokio::spawn(async move { axum::serve(listener, Router::new().route("/", post(answer))).await });
-    url
-}
-
-/// Returns the seconds since 1970 of a time as an event has it.
-fn seconds(text: &Value) -> f64 {
-    let time = time::OffsetDateTime::parse(text.as_str().unwrap(), &time::format_description::well_known::Rfc3339);
-    time.unwrap().unix_timestamp() as f64
-}
-
-/// It has the ARN under which it was stopped before.
+/// It has the ARN under which it was stopped before. The times of its commands tell them apart.
 #[tokio::test]
 async fn a_caller_that_is_redriven_after_its_stop_gets_its_run() {
-    let sent = seconds(&command(json!({}))["time"]);
-    let redriven = json!({"status": "RUNNING", "redriveCount": 1, "redriveDate": sent - 0.25});
-    for (described, failures, status) in [
-        (redriven.clone(), 0, "completed"),
-        (redriven.clone(), 2, "completed"),
-        (redriven, 3, "cancelled"),
-        // The times of a bus are whole seconds, and clocks differ.
-        (json!({"status": "RUNNING", "redriveCount": 1, "redriveDate": sent + 0.75}), 0, "completed"),
-        // The command was sent before: its task was stopped, and the redriven execution sent another.
-        (json!({"status": "RUNNING", "redriveCount": 1, "redriveDate": sent + 60.0}), 0, "cancelled"),
-        (json!({"status": "RUNNING", "redriveCount": 0}), 0, "cancelled"),
-        (json!({"status": "RUNNING"}), 0, "cancelled"),
-        (json!({"status": "TIMED_OUT", "redriveCount": 1, "redriveDate": sent - 0.25}), 0, "cancelled"),
-        (json!([]), 0, "cancelled"),
+    let at = |time: &str| json!({"time": time});
+    for (stops, sent, status) in [
+        (vec!["2026-01-31T07:00:00Z"], at("2026-01-31T06:59:59Z"), "cancelled"),
+        // It was under way when its execution was stopped.
+        (vec!["2026-01-31T07:00:00Z"], at("2026-01-31T07:00:01Z"), "cancelled"),
+        (vec!["2026-01-31T07:00:00Z"], at("2026-01-31T07:01:00Z"), "completed"),
+        (vec!["2026-01-31T07:00:00Z"], json!({"time": null}), "cancelled"),
+        // It is stopped again.
+        (vec!["2026-01-31T07:00:00Z", "2026-01-31T07:02:00Z"], at("2026-01-31T07:01:00Z"), "cancelled"),
+        // The event of the first stop comes again, after that of the second.
+        (vec!["2026-01-31T07:02:00Z", "2026-01-31T07:00:00Z"], at("2026-01-31T07:01:00Z"), "cancelled"),
     ] {
-        let stack = stack().await;
-        subscribe(&stack, "t", json!({}));
-        let url = executions_that_are(described.clone(), failures).await;
-        // Half of the lease is the time for the three tries.
-        let function = stack.function(&[("AWS_ENDPOINT_URL_SFN", &url)]).await;
-        assert_eq!(invoke(&function, &cancel(CALLER)).await.body()["cancelRequested"], 0);
-        assert!(invoke(&function, &command(json!({}))).await.is_success());
-        assert_eq!(execution(&stack, "t")["status"], status, "{failures} {described}");
+        let (stack, function) = start().await;
+        for stop in &stops {
+            let outcome = invoke(&function, &changed(cancel(CALLER), at(stop))).await;
+            assert_eq!(outcome.body()["cancelRequested"], 0);
+        }
+        assert!(invoke(&function, &command(sent.clone())).await.is_success());
+        assert_eq!(execution(&stack, "t")["status"], status, "{stops:?} {sent}");
         assert_eq!(stack.agent.call_count(), usize::from(status == "completed"));
     }
+}
+
+/// EventBridge delivers the event of a stop for a day, and more than once.
+#[tokio::test]
+async fn a_late_stop_cancels_no_run_of_after_the_redrive() {
+    let stack = stack().await;
+    subscribe(&stack, "t", json!({}));
+    let function = stack.function(&[short_lease()]).await;
+    let gate = Gate::new();
+    stack.agent.queue(Script::ndjson_happy("three files").midway(Step::Gate(gate.clone())));
+    let canceller = stack.function(&[short_lease()]).await;
+    let stopping = async {
+        gate.reached().await;
+        let stop = changed(cancel(CALLER), json!({"time": "2026-01-31T07:00:00Z"}));
+        assert_eq!(invoke(&canceller, &stop).await.body()["cancelRequested"], 0);
+        gate.release();
+    };
+    let event = command(json!({"time": "2026-01-31T07:01:00Z"}));
+    let (outcome, ()) = tokio::join!(invoke(&function, &event), stopping);
+    assert_completed(&outcome, &execution(&stack, "t"));
 }
 
 #[tokio::test]
