@@ -26,7 +26,8 @@ pub const SOURCE: &str = "webhook";
 pub const GITHUB_SOURCE: &str = "github";
 /// The `detail-type` of every delivery. A sender cannot choose it.
 const DETAIL_TYPE: &str = "Webhook Received";
-/// The headers that an event keeps. Authorization, cookies and signatures are never among them.
+/// The headers that an event keeps. Authorization, cookies and signatures are never among them. One that names a delivery
+/// belongs to [`SENDER_IDS`], too: otherwise it counts as one that repeats itself ([`repeats_itself`]).
 const KEPT_HEADERS: [&str; 28] = [
     "content-type",
     "user-agent",
@@ -148,9 +149,26 @@ pub fn is_shown(name: &str) -> bool {
 /// of the sender, of its webhook or of the connection. `name` must be in lower case. Of headers that nobody knows
 /// nothing is said.
 pub fn repeats_itself(name: &str) -> bool {
-    const OF_THE_CONNECTION: [&str; 4] = ["accept", "via", "forwarded", "x-forwarded"];
-    let begins = |word: &&str| name.strip_prefix(*word).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
-    KEPT_HEADERS.contains(&name) && !SENDER_IDS.contains(&name) || OF_THE_CONNECTION.iter().any(begins)
+    const OF_THE_CONNECTION: [&str; 17] = [
+        "accept",
+        "accept-charset",
+        "accept-encoding",
+        "accept-language",
+        "cache-control",
+        "content-encoding",
+        "forwarded",
+        "from",
+        "origin",
+        "referer",
+        "via",
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "x-forwarded-prefix",
+        "x-forwarded-proto",
+        "x-forwarded-server",
+        "x-real-ip",
+    ];
+    KEPT_HEADERS.contains(&name) && !SENDER_IDS.contains(&name) || OF_THE_CONNECTION.contains(&name)
 }
 
 /// Returns the headers that an event keeps, by name. One that came twice, has more than 1,024 bytes, or is not visible
@@ -204,7 +222,7 @@ pub fn delivery_key(
         Preset::Slack => in_body("event_id").map_or_else(of_body, |id| ("id", id.to_owned())),
         Preset::Stripe => in_body("id").map_or_else(of_body, |id| ("id", id.to_owned())),
         Preset::Hmac | Preset::Token | Preset::Bearer | Preset::Basic => {
-            let key = only(headers, manners.id_header.as_str()).filter(|key| !key.is_empty())?;
+            let key = only(headers, manners.id_header.as_ref()?.as_str()).filter(|key| !key.is_empty())?;
             ("key", to_hex(key.as_bytes()))
         }
     };

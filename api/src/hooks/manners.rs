@@ -12,8 +12,9 @@ use crate::hooks::{
 /// options for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manners {
-    /// The header that names a delivery whose sender signs no id.
-    pub id_header: HeaderName,
+    /// The header that names a delivery whose sender signs no id. `None` if the configured one says the same in other
+    /// deliveries: by it all of these would be one.
+    pub id_header: Option<HeaderName>,
     /// The status of an answer that accepts a delivery. Some senders take any other than 200 for a failure, and send
     /// again.
     pub accepted: StatusCode,
@@ -22,7 +23,7 @@ pub struct Manners {
 impl Default for Manners {
     /// Returns the manners of a hook that configures none: the header `Idempotency-Key`, and 202.
     fn default() -> Self {
-        Self { id_header: HeaderName::from_static("idempotency-key"), accepted: StatusCode::ACCEPTED }
+        Self { id_header: Some(HeaderName::from_static("idempotency-key")), accepted: StatusCode::ACCEPTED }
     }
 }
 
@@ -32,19 +33,14 @@ impl Manners {
     pub fn read(config: &Map<String, Value>, scheme: Option<&Scheme>, problems: &mut Vec<(String, String)>) -> Self {
         let mut options = Options { config, problems };
         let mut manners = Self::default();
-        // Headers that say the same in other deliveries. By them all of these would be one.
-        let is_taken = |header: &HeaderName| {
+        if let Some(header) = options.header("idHeader") {
+            manners.id_header = Some(header);
+        }
+        manners.id_header = manners.id_header.filter(|header| {
             let is_of_scheme = scheme.and_then(Scheme::header) == Some(header);
             let is_time = matches!(scheme, Some(Scheme::Hmac(hmac)) if hmac.timestamp.as_ref() == Some(header));
-            is_of_scheme || is_time || *header == AUTHORIZATION || repeats_itself(header.as_str())
-        };
-        match options.header("idHeader") {
-            Some(header) if is_taken(&header) => {
-                options.problem("idHeader", "must be a header of its own, with another id in each delivery".to_owned());
-            }
-            Some(header) => manners.id_header = header,
-            None => {}
-        }
+            !(is_of_scheme || is_time || *header == AUTHORIZATION || repeats_itself(header.as_str()))
+        });
         match config.get("acceptedStatus") {
             None | Some(Value::Null) => {}
             // The page sends texts.
@@ -69,9 +65,10 @@ mod tests {
             let (config, mut problems) = (config.as_object().unwrap(), Vec::new());
             let scheme = Scheme::read(config, &mut problems);
             let Manners { id_header, accepted } = Manners::read(config, scheme.as_ref(), &mut problems);
-            match problems.first() {
-                None => Ok((id_header.to_string(), accepted.as_u16())),
-                Some((name, _)) => Err(name.clone()),
+            match (problems.first(), id_header) {
+                (Some((name, _)), _) => Err(name.clone()),
+                (None, None) => Err("idHeader".to_owned()),
+                (None, Some(header)) => Ok((header.to_string(), accepted.as_u16())),
             }
         };
         for (config, expected) in [
@@ -90,7 +87,10 @@ mod tests {
             (json!({"preset": "bearer", "idHeader": "Authorization"}), Err("idHeader")),
             (json!({"preset": "basic", "username": "u", "idHeader": "authorization"}), Err("idHeader")),
             (json!({"preset": "hmac", "timestampHeader": "x-time", "idHeader": "X-Time"}), Err("idHeader")),
+            (json!({"preset": "hmac", "timestampHeader": "Idempotency-Key"}), Err("idHeader")),
             (json!({"preset": "hmac", "idHeader": "Authorization"}), Err("idHeader")),
+            (json!({"preset": "token", "idHeader": "Origin"}), Err("idHeader")),
+            (json!({"preset": "token", "idHeader": "Accept-Id"}), Ok(("accept-id", 202))),
             (json!({"preset": "token", "idHeader": "User-Agent"}), Err("idHeader")),
             (json!({"preset": "token", "idHeader": "X-Gitlab-Webhook-UUID"}), Err("idHeader")),
             (json!({"preset": "hmac", "idHeader": "X-Shopify-Topic"}), Err("idHeader")),

@@ -52,7 +52,9 @@ pub async fn receive(hooks: &Hooks, hook_id: &str, request: &Map<String, Value>)
     let hook = found(hooks, hook_id, &delivery).await?;
     if let Ok(id) = HeaderValue::from_str(id) {
         // Lambda may invoke this function twice with one test.
-        delivery.headers.insert(hook.webhook.manners.id_header.clone(), id);
+        if let Some(name) = &hook.webhook.manners.id_header {
+            delivery.headers.insert(name.clone(), id);
+        }
     }
     // Without a secret it is refused for that reason, as a sender's delivery is.
     if let Ok(secret) = hooks.present_secret(&hook).await {

@@ -62,6 +62,10 @@ impl Webhook {
             let problem = "must hold an address; leave it out, or send null, to let all addresses send".to_owned();
             problems.push(("allowedIps".to_owned(), problem));
         }
+        if webhook.as_ref().is_some_and(|webhook| webhook.manners.id_header.is_none()) {
+            let problem = "must be a header of its own, with another id in each delivery";
+            problems.push(("idHeader".to_owned(), problem.to_owned()));
+        }
         let problem = match config.get("alias") {
             None | Some(Value::Null) => None,
             Some(Value::String(alias)) => problem_of_alias(alias),
@@ -316,6 +320,8 @@ mod tests {
             (json!({"allowedIps": ["192.0.2.0/33"]}), false, false),
             (json!({"ratePerMinute": "5"}), false, false),
             (json!({"allowedIps": []}), false, true),
+            (json!({"preset": "hmac", "idHeader": "User-Agent"}), false, true),
+            (json!({"preset": "hmac", "timestampHeader": "X-Time", "idHeader": "X-Time"}), false, true),
             (json!({"allowedIps": null}), true, true),
         ] {
             let object = config.as_object().unwrap();

@@ -14,7 +14,7 @@ use crate::{
     schedules::schedule::Schedule,
     store::{
         Changes, Write,
-        triggers::{Target, is_tombstone},
+        triggers::{Target, has_webhook, is_tombstone},
     },
     times,
     triggers::{
@@ -83,7 +83,7 @@ pub async fn sync(
                 api.scheduler.delete(trigger_id).await?;
                 let gone = Changes::default();
                 let gone = gone.remove("scheduleVersion").remove("scheduleSavedAt").remove("scheduleConfig");
-                if is_tombstone(&item) { gone.set("ttl", &json!(tombstone_ttl())) } else { gone }
+                if is_tombstone(&item) && !has_webhook(&item) { gone.set("ttl", &json!(tombstone_ttl())) } else { gone }
             }
         };
         let version = item.get("version").cloned().unwrap_or_default();

@@ -95,7 +95,7 @@ fn explained(state: &str, reason: &str, is_again: bool) -> Option<&'static str> 
         }
         (_, "settings") => {
             "The settings of this webhook are not understood, so that nothing can be checked, and the sender was told to come \
-             again. Save the trigger again, or ask those who run the stack for the hook function's log."
+             again. Save them again: what is wrong is named then. Or ask those who run the stack for the hook function's log."
         }
         (_, "noSignature") => "The request had no signature in the header that this webhook reads.",
         (_, "duplicateHeader") => "A header of the signature came twice.",
