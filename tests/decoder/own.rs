@@ -441,3 +441,22 @@ fn an_answer_that_was_cut_short_says_so() {
         assert_eq!(whole(NDJSON, lines(&end)).verdict, Verdict::Incomplete(FinishReason::MaxTokens), "{end}");
     }
 }
+
+/// It stands beside what says how the agent stopped.
+#[test]
+fn an_empty_stop_reason_hides_nothing_of_its_frame() {
+    let max_tokens = FinishReason::MaxTokens;
+    for nothing in ["null", "\"\"", "\"None\""] {
+        for (rest, expected) in [
+            (r#""status":"cancelled""#, FinishReason::Cancelled),
+            (r#""data":{"stop_reason":"max_tokens"}"#, max_tokens),
+            (r#""type":"done","reason":"max_tokens""#, max_tokens),
+        ] {
+            let frame = format!("{{\"answer\":\"Good m\",\"stop_reason\":{nothing},{rest}}}");
+            assert_eq!(whole(JSON, &frame).verdict, Verdict::Incomplete(expected), "{frame}");
+            assert_eq!(whole(NDJSON, lines(&frame)).verdict, Verdict::Incomplete(expected), "{frame}");
+        }
+        let frame = format!("{{\"answer\":\"Done.\",\"stop_reason\":{nothing},\"status\":\"completed\"}}");
+        assert_eq!(whole(JSON, &frame).verdict, Verdict::Completed, "{frame}");
+    }
+}

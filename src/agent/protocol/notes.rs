@@ -76,9 +76,9 @@ pub(super) fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &
 
 /// Notes how a frame says that the agent stopped, by the first of these that it has: a tripwire, a member that asks for
 /// a person, a flag, its own stop reason, that of an object under a member that holds an answer (under `message` only
-/// in a document), and the word of its `status`, `state`, `type` or `event`. If the transcript has no reason then, a
-/// flag that the answer was cut short is one, in a document and in a frame whose `type` says that the run is over. The
-/// last of several frames counts.
+/// in a document), and the word of its `status`, `state`, `type` or `event`. A stop reason that says nothing is passed
+/// over. If the transcript has no reason then, a flag that the answer was cut short is one, in a document and in a frame
+/// whose `type` says that the run is over. The last of several frames counts.
 pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
     note_reason(frame, members, transcript);
     let is_short = members.get(Name::Short).is_some_and(RawJson::is_true);
@@ -101,17 +101,23 @@ fn note_reason(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transc
         transcript.is_understood = true;
         return;
     }
-    if let Some(reason) = members.get(Name::StopReason).or_else(|| reason_of_end(members)) {
+    // Gateways send an empty reason beside the true one.
+    let says = |reason: &RawJson<'_>| reason.is_something() && !is_nothing_said(*reason);
+    let own = members.get(Name::StopReason);
+    if let Some(reason) = own.filter(says).or_else(|| reason_of_end(members)) {
         return transcript.stopped(word_in(reason));
     }
     let mut reason = None;
-    within(frame, members).filter_map(reason_in).for_each(|other| duplicates::hear(&mut reason, other));
+    let others = within(frame, members).filter_map(reason_in).filter(says);
+    others.for_each(|other| duplicates::hear(&mut reason, other));
     if let Some(reason) = reason {
         return transcript.stopped(word_in(reason));
     }
     if let Some(reason) = stop_by_state(frame, members) {
         transcript.finish = Some(reason);
         transcript.is_understood = true;
+    } else if let Some(nothing) = own {
+        transcript.stopped(word_in(nothing));
     }
 }
 
