@@ -363,6 +363,17 @@ fn a_tool_whose_result_came_waits_no_longer() {
     assert_eq!(whole(SSE, events(&format!("{tool}\n\n"))).verdict, waits);
     let body = events(&format!("{tool}\n\ndata: {result}\n\ndata: {text}\n\n"));
     assert_eq!(whole(SSE, body).verdict, Verdict::Completed);
+    // What a question says is no result.
+    for question in [
+        r#"{"type":"tool_approval_request","content":"May I?"}"#,
+        r#"{"event":"tool_approval_request","output":"rm -r"}"#,
+    ] {
+        assert_eq!(whole(NDJSON, lines(question)).verdict, waits, "{question}");
+        assert_eq!(whole(NDJSON, lines(&format!("{question}\n{question}"))).verdict, waits, "{question}");
+        assert_eq!(whole(NDJSON, lines(&format!("{question}\n{result}"))).verdict, Verdict::Completed, "{question}");
+    }
+    let tool = "event: tool_approval_request\ndata: {\"content\":\"May I?\"}";
+    assert_eq!(whole(SSE, events(&format!("{tool}\n\n{tool}\n\n"))).verdict, waits);
 }
 
 /// Web frameworks and API platforms answer 200, too, when they refuse.

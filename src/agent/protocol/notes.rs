@@ -158,12 +158,24 @@ fn is_refusal(value: RawJson<'_>) -> bool {
 
 /// Returns true if a frame about a tool asks a person: by a member, or by its `type` or `event`.
 pub(super) fn asks(members: &Members<'_>) -> bool {
-    let by_name = |name| {
-        let word = members.get(name).and_then(RawJson::whole_str)?;
-        stop_by_name(&word.read(64)).filter(|reason| reason.waits())
+    stop_by_flag(members) == Some(FinishReason::Interrupt) || asks_by_kind(members)
+}
+
+/// Returns true if a frame's `type` or `event` is that of a question to a person.
+fn asks_by_kind(members: &Members<'_>) -> bool {
+    let word = |name| Some(members.get(name).and_then(RawJson::whole_str)?.read(64));
+    let by_name = |name| stop_by_name(&word(name)?).filter(|reason| reason.waits());
+    by_name(Name::Type).or_else(|| by_name(Name::Event)).is_some()
+}
+
+/// Returns true if a frame about a tool has the tool's result. What stands in a question to a person is none.
+pub(super) fn has_result(frame: &Frame<'_>, members: &Members<'_>) -> bool {
+    const RESULTS: Names = Names::of(&[Name::Result, Name::Output, Name::Content]);
+    let is_question = || {
+        let name = std::str::from_utf8(frame.name).ok().and_then(stop_by_name);
+        name.is_some_and(FinishReason::waits) || asks_by_kind(members)
     };
-    stop_by_flag(members) == Some(FinishReason::Interrupt)
-        || by_name(Name::Type).or_else(|| by_name(Name::Event)).is_some()
+    members.any(|name, value| RESULTS.contains(name) && value.is_something()) && !is_question()
 }
 
 /// Returns the `reason` of a frame whose `type` says that the run is over, if it is a word that says how. It is often
