@@ -363,6 +363,13 @@ fn a_tool_whose_result_came_waits_no_longer() {
     assert_eq!(whole(SSE, events(&format!("{tool}\n\n"))).verdict, waits);
     let body = events(&format!("{tool}\n\ndata: {result}\n\ndata: {text}\n\n"));
     assert_eq!(whole(SSE, body).verdict, Verdict::Completed);
+    // Many tools print nothing.
+    let empty = r#"{"type":"tool_result","toolName":"rm","output":""}"#;
+    assert_eq!(whole(NDJSON, lines(&format!("{asks}\n{empty}\n{text}"))).verdict, Verdict::Completed);
+    for begun in [r#""output":null"#, r#""output":"","requires_approval":true"#] {
+        let begun = format!("{{\"type\":\"tool_call\",{begun}}}");
+        assert_eq!(whole(NDJSON, lines(&format!("{asks}\n{begun}"))).verdict, waits, "{begun}");
+    }
     // What a question says is no result.
     for question in [
         r#"{"type":"tool_approval_request","content":"May I?"}"#,

@@ -168,14 +168,18 @@ fn asks_by_kind(members: &Members<'_>) -> bool {
     by_name(Name::Type).or_else(|| by_name(Name::Event)).is_some()
 }
 
-/// Returns true if a frame about a tool has the tool's result. What stands in a question to a person is none.
+/// Returns true if a frame about a tool has the tool's result, which may be empty, but not null. What stands in a
+/// question to a person is none, and an empty one beside a member that asks is none either.
 pub(super) fn has_result(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     const RESULTS: Names = Names::of(&[Name::Result, Name::Output, Name::Content]);
     let is_question = || {
         let name = std::str::from_utf8(frame.name).ok().and_then(stop_by_name);
         name.is_some_and(FinishReason::waits) || asks_by_kind(members)
     };
-    members.any(|name, value| RESULTS.contains(name) && value.is_something()) && !is_question()
+    // A question may have an empty place for the result. A result may be empty, too: many tools print nothing.
+    let asks = stop_by_flag(members) == Some(FinishReason::Interrupt);
+    let is_result = |value: RawJson<'_>| if asks { value.is_something() } else { !value.is_null() };
+    members.any(|name, value| RESULTS.contains(name) && is_result(value)) && !is_question()
 }
 
 /// Returns the `reason` of a frame whose `type` says that the run is over, if it is a word that says how. It is often
