@@ -168,8 +168,13 @@ fn says_failed(members: &Members<'_>, place: Place) -> bool {
                     // A bare `code` is many things. Beside nothing but a message it is a status.
                     Name::Code => {
                         let is_sure = is_code_of_failure(value);
+                        // An empty `msg` beside a `message` tells nothing.
+                        let is_told = |msg: &RawJson<'_>| msg.is_something() || !members.has(Name::Message);
                         let is_told = members.has(Name::Message) && is_sure
-                            || members.get(Name::Msg).is_some_and(|msg| is_refusal(msg, is_sure, place));
+                            || members
+                                .get(Name::Msg)
+                                .filter(is_told)
+                                .is_some_and(|msg| is_refusal(msg, is_sure, place));
                         is_told && place != Place::BesideText && !has_answer()
                     }
                     // A 0 may be a count.
@@ -257,11 +262,19 @@ fn is_fail(word: RawJson<'_>) -> bool {
 
 /// Returns true if the `msg` beside a code from 400 on, or a negative one, tells of a refusal. API platforms have codes
 /// of their own for success, too: if the code `is_sure` to be of a failure, any `msg` tells of it that is no word of
-/// success. Any other counts only in a document, and without a word of success in its `msg`.
+/// success. Any other counts only in a document, and if its `msg` does not tell of success.
 fn is_refusal(msg: RawJson<'_>, is_sure: bool, place: Place) -> bool {
-    let told = msg.whole_str().map(|text| text.read(256).to_ascii_lowercase()).unwrap_or_default();
-    let tells_success = ["success", "succeeded", "成功"].iter().any(|word| told.contains(word));
-    !is_word_of_success(msg) && (is_sure || place == Place::Document && !tells_success)
+    !is_word_of_success(msg) && (is_sure || place == Place::Document && !tells_success(msg))
+}
+
+/// Returns true if the first 256 bytes of a text tell of success, and do not deny it.
+fn tells_success(text: RawJson<'_>) -> bool {
+    const WORDS: [&str; 5] = ["success", "succeeded", "成功", "completed", "完成"];
+    const DENIED: [&str; 9] =
+        ["unsuccess", "not success", "not succe", "n't succe", "no success", "without success", "不成功", "未", "没"];
+    let told = text.whole_str().map(|text| text.read(256).to_ascii_lowercase()).unwrap_or_default();
+    let has = |words: &[&str]| words.iter().any(|word| told.contains(word));
+    matches!(told.trim(), "done" | "finished") || has(&WORDS) && !has(&DENIED)
 }
 
 /// Returns true for a code from 400 to 599, which may be a text, for a negative one, a word of failure, and a code of
