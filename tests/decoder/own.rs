@@ -293,6 +293,8 @@ fn an_envelope_without_an_answer_tells_its_code() {
         r#"{"code":"ERR_X","message":"boom","data":""}"#,
         r#"{"success":0,"message":"boom"}"#,
         r#"{"err_msg":"boom"}"#,
+        r#"{"error":{"code":null,"message":"boom"}}"#,
+        r#"{"errorCode":"40013","errorMessage":"boom"}"#,
     ] {
         assert_eq!(whole(JSON, body).verdict, failed("boom"), "{body}");
     }
@@ -302,6 +304,12 @@ fn an_envelope_without_an_answer_tells_its_code() {
         r#"{"message":"Nothing to do today.","succeeded":0,"failed":0}"#,
         r#"{"success":true,"message":"Nothing to do today.","succeeded":0,"failed":0}"#,
         r#"{"answer":"Done.","errmsg":"no error"}"#,
+        r#"{"answer":"Done.","errorCode":"00000","errorMessage":"成功"}"#,
+        r#"{"answer":"Done.","errorCode":"000","errorMessage":"Success."}"#,
+        r#"{"answer":"Done.","errorCode":"N/A","errorMessage":"No errors"}"#,
+        r#"{"answer":"Done.","error":"N/A","errors":"0"}"#,
+        r#"{"answer":"Done.","error":{"code":null,"message":null}}"#,
+        r#"{"answer":"Done.","error":{"code":"0","message":"success"}}"#,
     ] {
         assert_eq!(whole(JSON, body).verdict, Verdict::Completed, "{body}");
     }
@@ -311,6 +319,7 @@ fn an_envelope_without_an_answer_tells_its_code() {
 fn the_objects_that_hold_an_answer_are_all_asked_whether_it_waits() {
     for (body, expected) in [
         (r#"{"message":{"content":"May I?","requires_approval":true}}"#, FinishReason::Interrupt),
+        (r#"{"text":"May I?","interrupt":{"value":null}}"#, FinishReason::Interrupt),
         (r#"{"data":{"text":"a"},"data":{"text":"May I?","requires_approval":true}}"#, FinishReason::Interrupt),
         (r#"{"data":{"text":"Good m","done_reason":"length"}}"#, FinishReason::MaxTokens),
         (r#"{"data":{"status":"awaiting_approval","text":"May I?"}}"#, FinishReason::Interrupt),
@@ -329,6 +338,8 @@ fn what_an_answer_is_about_says_nothing_of_the_run() {
         r#"{"answer":"It fails at f.","data":{"message":"x","stack":"TypeError: x\n    at f (a.js:1)"}}"#,
         r#"{"answer":"It fails at f.","stack":"TypeError: x\n    at f (a.js:1)"}"#,
         r#"{"answer":"3 expenses wait.","pending_approval":3}"#,
+        r#"{"answer":"3 expenses wait.","pending_approval":"3"}"#,
+        r#"{"answer":"No expense waits.","pending_approval":"0"}"#,
         r#"{"answer":"Done.","approvalRequired":"no"}"#,
         r#"{"answer":"Done.","requires_approval":"False"}"#,
         r#"{"answer":"The ticket is blocked.","state":"blocked"}"#,

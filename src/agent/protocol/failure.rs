@@ -295,25 +295,27 @@ fn is_failure(word: Str<'_>) -> bool {
     (word.has_escapes() || word.raw().windows(3).take(64).any(hints)) && is_failure_word(&word.read(64))
 }
 
-/// Returns true for a text that is blank, `none`, `null`, `false` or `undefined` in any case, and for an object whose
-/// `code` is 0 and whose `message` is absent, empty, `ok` or `success`.
+/// Returns true for a text that is blank, `none`, `null`, `false`, `undefined`, `n/a` or `0`, in any case, for an object
+/// whose `code` is 0 and whose `message` is absent, empty, `ok` or `success`, and for one with nothing but nulls.
 pub(super) fn is_nothing_said(value: RawJson<'_>) -> bool {
     if value.is_object() {
         let [code, message] = scan::pick(value.raw(), ["code", "message"]);
         let message = message.and_then(RawJson::as_str).map(|text| text.read(16).to_ascii_lowercase());
-        return code.is_some_and(|code| code.raw() == b"0")
-            && message.is_none_or(|text| matches!(text.as_str(), "" | "ok" | "success"));
+        let mut members = scan::Members::of(value.raw());
+        return code.is_some_and(|code| matches!(code.raw(), b"0" | b"\"0\""))
+            && message.is_none_or(|text| matches!(text.as_str(), "" | "ok" | "success"))
+            || members.by_ref().all(|(_, value)| value.is_null()) && members.is_closed();
     }
-    value.whole_str().is_some_and(|text| {
-        matches!(text.read(16).trim().to_ascii_lowercase().as_str(), "" | "none" | "null" | "false" | "undefined")
-    })
+    const NOTHING: [&str; 7] = ["", "none", "null", "false", "undefined", "n/a", "0"];
+    value.whole_str().is_some_and(|text| NOTHING.contains(&text.read(16).trim().to_ascii_lowercase().as_str()))
 }
 
-/// Returns true if a code says that nothing went wrong: a word such as `ok`, or a number below 400.
+/// Returns true if a code says that nothing went wrong: a word such as `ok`, or a number below 400, which may be a text.
 fn is_word_of_success(value: RawJson<'_>) -> bool {
-    let word = value.whole_str().map(|word| word.read(16).to_ascii_lowercase());
-    word.is_some_and(|word| matches!(word.as_str(), "0" | "ok" | "success" | "no_error" | "no error" | "200"))
-        || value.as_count().is_some_and(|code| code < 400)
+    const WORDS: [&str; 7] = ["ok", "success", "successful", "no_error", "no error", "no errors", "成功"];
+    let word = value.whole_str().map(|word| word.read(16).to_ascii_lowercase()).unwrap_or_default();
+    let word = word.trim().trim_end_matches('.');
+    WORDS.contains(&word) || value.as_count().or_else(|| word.parse().ok()).is_some_and(|code: u64| code < 400)
 }
 
 /// Returns an exception of Bedrock's kind: the one at the top of the object, or otherwise the first within its `event`.

@@ -8,7 +8,7 @@ use crate::agent::protocol::names::{is_failure_word, stop_by_name};
 use crate::agent::protocol::words::word_in;
 use crate::agent::transcript::Transcript;
 use crate::domain::finish_reason::FinishReason;
-use crate::json::scan::{self, RawJson};
+use crate::json::scan::{self, RawJson, Str};
 
 /// The members that say how the agent stopped, beside `type`.
 pub(super) const STOP_SIGNS: Names = Names::of(&[
@@ -146,14 +146,16 @@ fn stop_by_flag(members: &Members<'_>) -> Option<FinishReason> {
     is_true(Name::Cancelled).then_some(FinishReason::Cancelled)
 }
 
-/// Returns true for a number of several: `pending_approval: 3` tells how many wait for somebody.
+/// Returns true for a number of several, which may be a text: `pending_approval: 3` tells how many wait for somebody.
 fn is_count(value: RawJson<'_>) -> bool {
-    value.as_count().is_some_and(|count| count > 1)
+    let count = value.as_count().or_else(|| value.whole_str()?.read(8).trim().parse().ok());
+    count.is_some_and(|count| count > 1)
 }
 
 /// Returns true for a text that says no.
 fn is_refusal(value: RawJson<'_>) -> bool {
-    is_nothing_said(value) || value.whole_str().is_some_and(|text| text.read(8).trim().eq_ignore_ascii_case("no"))
+    let is_no = |text: Str<'_>| text.read(8).trim().eq_ignore_ascii_case("no");
+    value.whole_str().is_some_and(|text| is_no(text) || is_nothing_said(value))
 }
 
 /// Returns true if a frame about a tool asks a person: by a member, or by its `type` or `event`.
