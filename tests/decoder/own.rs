@@ -344,6 +344,9 @@ fn what_an_answer_is_about_says_nothing_of_the_run() {
         r#"{"answer":"Done.","requires_approval":"False"}"#,
         r#"{"answer":"The ticket is blocked.","state":"blocked"}"#,
         r#"{"answer":"Done.","window":1,"state":"maximized"}"#,
+        r#"{"content":[{"type":"text","text":"It is suspended."}],"data":{"id":"a1","status":"suspended"}}"#,
+        r#"{"content":[{"type":"text","text":"Invoice 17 failed."}],"data":{"invoice":17,"state":"failed"}}"#,
+        r#"{"content":[{"type":"text","text":"Three of five probes fail."}],"status":"fail"}"#,
     ] {
         assert_eq!(whole(JSON, body).verdict, Verdict::Completed, "{body}");
     }
@@ -403,6 +406,7 @@ fn an_envelope_that_only_reports_is_a_failure() {
         (r#"{"failureReason":"boom"}"#, "boom"),
         (r#"{"status":"fail","message":"Missing prompt"}"#, "Missing prompt"),
         (r#"{"status":"fail","data":{"message":"Missing prompt"}}"#, "Missing prompt"),
+        (r#"{"status":"fail","message":"Missing prompt","data":["prompt"]}"#, "Missing prompt"),
         (r#"{"code":40001,"msg":"invalid token"}"#, "invalid token"),
         (r#"{"code":-1,"msg":"boom","data":null}"#, "boom"),
         (r#"{"code":40001,"msg":"Login unsuccessful"}"#, "Login unsuccessful"),

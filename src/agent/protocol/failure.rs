@@ -8,10 +8,11 @@ use memchr::memmem::Finder;
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::members::{ANSWERS, Members, Name, Names, WHOLE, is_exception};
 use crate::agent::protocol::names::{is_failure_word, name_of};
-use crate::agent::protocol::words::{error_text, message_of, message_of_frame, reported, word_in};
+use crate::agent::protocol::words::{error_text, message_of, message_of_frame, push_answer, reported, word_in};
 use crate::domain::answer::AnswerError;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson, Str};
+use crate::json::text::BoundedText;
 
 /// The beginning of a line of a JavaScript trace, as it stands in a JSON string.
 static STACK_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br"\n    at "));
@@ -140,10 +141,20 @@ enum Place {
     BesideText,
 }
 
-/// Returns true if a member that holds an answer is a text that is not empty.
+/// Returns true if a member that holds an answer is a text that is not empty, or a list of parts with text.
 pub(super) fn has_text(members: &Members<'_>) -> bool {
     const HOLDING: Names = Names::of(&ANSWERS);
-    let is_text = |value: RawJson<'_>| value.as_str().is_some_and(|text| !text.is_empty());
+    let is_part = |part: RawJson<'_>| {
+        let mut text = BoundedText::new(8);
+        if part.is_object() {
+            push_answer(part, &mut text, 2);
+        }
+        !text.is_empty()
+    };
+    let is_text = |value: RawJson<'_>| match value.as_str() {
+        Some(text) => !text.is_empty(),
+        None => value.is_array() && value.elements().any(is_part),
+    };
     members.has_any(HOLDING) && members.any(|name, value| HOLDING.contains(name) && is_text(value))
 }
 
