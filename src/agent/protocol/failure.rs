@@ -161,9 +161,9 @@ pub(super) fn has_text(members: &Members<'_>) -> bool {
 /// Returns true if one of the members says by [`Name::says_failed`] that the run failed. An `error` beside an
 /// `original_type` does not count. A `code` and a `stack` count only without an answer. A `code` must stand beside a
 /// `message`, and then be one of failure ([`is_code_of_failure`]), or beside a `msg` that tells of it ([`is_refusal`]).
-/// A 0 under `success` or `ok` counts only beside a `message`, without an answer and without a `failed`. A `state`, a
+/// A 0 under `success` or `ok` counts only beside a `message`, without an answer and without a count of errors. A `state`, a
 /// `stack` and a `code` do not count beside the answer's text. JSend's `fail` counts only as the `status` of a frame
-/// without the text of an answer. A word of failure under `result` counts only in a frame, beside a `message` and
+/// without the text of an answer. A word of failure under `result` counts only in a frame, beside a `message` or a `msg` and
 /// without another answer. The object must not be about a tool.
 fn says_failed(members: &Members<'_>, place: Place) -> bool {
     let has_answer =
@@ -190,13 +190,19 @@ fn says_failed(members: &Members<'_>, place: Place) -> bool {
                     }
                     // A 0 may be a count.
                     Name::Success | Name::Ok if value.raw() == b"0" => {
-                        members.has(Name::Message) && !members.has(Name::Failed) && !has_answer()
+                        let is_tally = |name| members.get(name).is_some_and(|count| count.as_count().is_some());
+                        let is_count = members.has(Name::Failed) || is_tally(Name::Errors) || is_tally(Name::Error);
+                        members.has(Name::Message) && !is_count && !has_answer()
                     }
                     Name::Status | Name::State if is_fail(value) => {
                         name == Name::Status && is_top && !has_text(members)
                     }
                     Name::State => place != Place::BesideText,
-                    Name::Result => is_top && members.has(Name::Message) && !has_other_answer(),
+                    Name::Result => {
+                        let is_told = members.has(Name::Message)
+                            || members.get(Name::Msg).is_some_and(|msg| msg.is_something() && !tells_success(msg));
+                        is_top && is_told && !has_other_answer()
+                    }
                     Name::Stack => place != Place::BesideText && !has_answer(),
                     _ => true,
                 }
@@ -213,7 +219,7 @@ impl Name {
     /// - `result`: it is `error`, `failed`, `failure` or `fail`, in any case.
     /// - `success`, `ok`: false or 0. `succeeded`: false. `isError`, `failed`: true. Each but the 0 may be a text.
     /// - `statusCode`: at least 400. `code`: at least 400, negative, a word of failure, or a code of Node's, such as
-    ///   `ERR_X`. A number may be a text, but not a negative one.
+    ///   `ERR_X`. A number may be a text.
     /// - `stack`: it has a line of a JavaScript trace.
     /// - `type`, `event`, `kind`: a word of failure.
     ///
@@ -288,14 +294,19 @@ fn tells_success(text: RawJson<'_>) -> bool {
     matches!(told.trim(), "done" | "finished") || has(&WORDS) && !has(&DENIED)
 }
 
-/// Returns true for a code from 400 to 599, which may be a text, for a negative one, a word of failure, and a code of
+/// Returns true for a code from 400 to 599 and a negative one, which may be texts, a word of failure, and a code of
 /// Node's.
 fn is_code_of_failure(code: RawJson<'_>) -> bool {
     let word = code.whole_str();
     let count = code.as_count().or_else(|| word?.read(8).trim().parse().ok());
     count.is_some_and(|code| (400..600).contains(&code))
         || code.raw().starts_with(b"-")
-        || word.is_some_and(|word| is_failure(word) || word.raw().starts_with(b"ERR_"))
+        || word.is_some_and(|word| is_failure(word) || word.raw().starts_with(b"ERR_") || is_negative(word))
+}
+
+/// Returns true if a text is a negative number.
+fn is_negative(text: Str<'_>) -> bool {
+    text.read(16).trim().parse::<i64>().is_ok_and(|number| number < 0)
 }
 
 /// Returns true if the first 64 bytes of a word say that something failed, as [`is_failure_word`] decides.
