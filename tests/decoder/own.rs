@@ -260,6 +260,10 @@ fn the_reason_of_an_end_is_heard_only_if_it_says_how() {
     ] {
         assert_eq!(whole(NDJSON, lines(end)).verdict, Verdict::Incomplete(expected), "{end}");
     }
+    let body = lines(r#"{"event":"done","reason":"max_tokens"}"#);
+    assert_eq!(whole(NDJSON, body).verdict, Verdict::Incomplete(FinishReason::MaxTokens));
+    let body = events("event: done\ndata: {\"reason\":\"max_tokens\"}\n\n");
+    assert_eq!(whole(SSE, body).verdict, Verdict::Incomplete(FinishReason::MaxTokens));
     let body = lines("{\"stop_reason\":\"max_tokens\"}\n{\"type\":\"done\",\"reason\":\"stream closed\"}");
     assert_eq!(whole(NDJSON, body).verdict, Verdict::Incomplete(FinishReason::MaxTokens));
     for end in ["finished without error", "Maximum similarity reached", "stop", "eof"] {
@@ -471,6 +475,13 @@ fn an_answer_that_was_cut_short_says_so() {
         r#"{"type":"done","stop_reason":"stop","truncated":true}"#,
     ] {
         assert_eq!(whole(NDJSON, lines(end)).verdict, Verdict::Incomplete(FinishReason::Limit), "{end}");
+    }
+    for (end, expected) in [
+        ("event: end\ndata: {\"truncated\":true}\n\n", Verdict::Incomplete(FinishReason::Limit)),
+        ("event: sources\ndata: {\"items\":[1],\"truncated\":true}\n\n", Verdict::Completed),
+        ("event: end\ndata: {\"type\":\"sources\",\"truncated\":true}\n\n", Verdict::Completed),
+    ] {
+        assert_eq!(whole(SSE, events(end)).verdict, expected, "{end}");
     }
     let end = lines(r#"{"type":"done","stop_reason":"max_tokens","truncated":true}"#);
     assert_eq!(whole(NDJSON, end).verdict, Verdict::Incomplete(FinishReason::MaxTokens));

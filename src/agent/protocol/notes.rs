@@ -78,12 +78,12 @@ pub(super) fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &
 /// a person, a flag, its own stop reason, that of an object under a member that holds an answer (under `message` only
 /// in a document), and the word of its `status`, `state`, `type` or `event`. A stop reason that says nothing is passed
 /// over. If the transcript has no reason then, a flag that the answer was cut short is one, in a document and in a frame
-/// whose `type` says that the run is over. The last of several frames counts.
+/// at the end of the run ([`is_end`]). The last of several frames counts.
 pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
     note_reason(frame, members, transcript);
     let is_short = members.get(Name::Short).is_some_and(RawJson::is_true);
     // Within a stream a piece of it may be cut short, such as a list.
-    if is_short && transcript.finish.is_none() && (frame.source == Source::Document || is_end(members)) {
+    if is_short && transcript.finish.is_none() && (frame.source == Source::Document || is_end(frame, members)) {
         transcript.finish = Some(FinishReason::Limit);
         transcript.is_understood = true;
     }
@@ -104,7 +104,7 @@ fn note_reason(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transc
     // Gateways send an empty reason beside the true one.
     let says = |reason: &RawJson<'_>| reason.is_something() && !is_nothing_said(*reason);
     let own = members.get(Name::StopReason);
-    if let Some(reason) = own.filter(says).or_else(|| reason_of_end(members)) {
+    if let Some(reason) = own.filter(says).or_else(|| reason_of_end(frame, members)) {
         return transcript.stopped(word_in(reason));
     }
     let mut reason = None;
@@ -184,20 +184,25 @@ pub(super) fn has_result(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     members.any(|name, value| RESULTS.contains(name) && is_result(value)) && !is_question()
 }
 
-/// Returns the `reason` of a frame whose `type` says that the run is over, if it is a word that says how. It is often
+/// Returns the `reason` of a frame at the end of the run ([`is_end`]), if it is a word that says how. It is often
 /// prose, and must not hide what the frame says elsewhere. The `reason` of any other frame means other things.
-fn reason_of_end<'a>(members: &Members<'a>) -> Option<RawJson<'a>> {
+fn reason_of_end<'a>(frame: &Frame<'_>, members: &Members<'a>) -> Option<RawJson<'a>> {
     let reason = members.get(Name::Reason)?;
     let word = word_in(reason)?.whole_str()?.read(64);
     let is_word = !word.contains(' ') && (FinishReason::from_wire(&word).is_some() || is_failure_word(&word));
-    (is_word && is_end(members)).then_some(reason)
+    (is_word && is_end(frame, members)).then_some(reason)
 }
 
-/// Returns true if the `type` of a frame says that the run is over.
-fn is_end(members: &Members<'_>) -> bool {
+/// Returns true if the `type` of a frame says that the run is over, or without a `type` its `event`, or without both
+/// its name.
+fn is_end(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     const ENDS: [&str; 8] = ["done", "end", "ended", "finish", "finished", "complete", "completed", "stop"];
-    let kind = members.get(Name::Type).and_then(RawJson::whole_str).map(|kind| kind.read(16)).unwrap_or_default();
-    ENDS.iter().any(|end| kind.eq_ignore_ascii_case(end))
+    let is_end = |kind: &[u8]| ENDS.iter().any(|end| kind.eq_ignore_ascii_case(end.as_bytes()));
+    let kind = members.get(Name::Type).or_else(|| members.get(Name::Event));
+    match kind.and_then(RawJson::whole_str) {
+        Some(kind) => is_end(kind.read(16).as_bytes()),
+        None => kind.is_none() && is_end(frame.name),
+    }
 }
 
 /// Returns the reason if the object under a member that holds an answer says that the agent waits for a person: by a
