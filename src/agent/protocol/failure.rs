@@ -286,12 +286,12 @@ fn is_refusal(msg: RawJson<'_>, is_sure: bool, place: Place) -> bool {
 
 /// Returns true if the first 256 bytes of a text tell of success, and do not deny it.
 fn tells_success(text: RawJson<'_>) -> bool {
-    const WORDS: [&str; 5] = ["success", "succeeded", "成功", "completed", "完成"];
-    const DENIED: [&str; 9] =
-        ["unsuccess", "not success", "not succe", "n't succe", "no success", "without success", "不成功", "未", "没"];
+    const WHOLE: [&str; 4] = ["done", "finished", "complete", "completed"];
+    const WORDS: [&str; 4] = ["success", "succeeded", "成功", "完成"];
+    const DENIALS: [&str; 8] = ["unsuccess", "not ", "n't ", "no success", "without success", "不", "未", "没"];
     let told = text.whole_str().map(|text| text.read(256).to_ascii_lowercase()).unwrap_or_default();
     let has = |words: &[&str]| words.iter().any(|word| told.contains(word));
-    matches!(told.trim(), "done" | "finished") || has(&WORDS) && !has(&DENIED)
+    WHOLE.contains(&told.trim()) || has(&WORDS) && !has(&DENIALS)
 }
 
 /// Returns true for a code from 400 to 599 and a negative one, which may be texts, a word of failure, and a code of
