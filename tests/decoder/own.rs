@@ -260,6 +260,10 @@ fn the_reason_of_an_end_is_heard_only_if_it_says_how() {
     ] {
         assert_eq!(whole(NDJSON, lines(end)).verdict, Verdict::Incomplete(expected), "{end}");
     }
+    let body = lines(r#"{"event":"done","reason":"max_tokens"}"#);
+    assert_eq!(whole(NDJSON, body).verdict, Verdict::Incomplete(FinishReason::MaxTokens));
+    let body = events("event: done\ndata: {\"reason\":\"max_tokens\"}\n\n");
+    assert_eq!(whole(SSE, body).verdict, Verdict::Incomplete(FinishReason::MaxTokens));
     let body = lines("{\"stop_reason\":\"max_tokens\"}\n{\"type\":\"done\",\"reason\":\"stream closed\"}");
     assert_eq!(whole(NDJSON, body).verdict, Verdict::Incomplete(FinishReason::MaxTokens));
     for end in ["finished without error", "Maximum similarity reached", "stop", "eof"] {
@@ -292,7 +296,13 @@ fn an_envelope_without_an_answer_tells_its_code() {
         r#"{"code":500,"message":"boom","data":null}"#,
         r#"{"code":"ERR_X","message":"boom","data":""}"#,
         r#"{"success":0,"message":"boom"}"#,
+        r#"{"success":0,"message":"boom","errors":[],"error":null}"#,
+        r#"{"code":"-1","message":"boom"}"#,
+        r#"{"code":"-1","msg":"boom"}"#,
+        r#"{"result":"failed","msg":"boom"}"#,
         r#"{"err_msg":"boom"}"#,
+        r#"{"error":{"code":null,"message":"boom"}}"#,
+        r#"{"errorCode":"40013","errorMessage":"boom"}"#,
     ] {
         assert_eq!(whole(JSON, body).verdict, failed("boom"), "{body}");
     }
@@ -301,7 +311,15 @@ fn an_envelope_without_an_answer_tells_its_code() {
         r#"{"response":"Done.","message":"ok","success":0}"#,
         r#"{"message":"Nothing to do today.","succeeded":0,"failed":0}"#,
         r#"{"success":true,"message":"Nothing to do today.","succeeded":0,"failed":0}"#,
+        r#"{"message":"Nothing to do today.","success":0,"errors":0}"#,
+        r#"{"message":"Nothing to do today.","success":0,"error":0}"#,
         r#"{"answer":"Done.","errmsg":"no error"}"#,
+        r#"{"answer":"Done.","errorCode":"00000","errorMessage":"成功"}"#,
+        r#"{"answer":"Done.","errorCode":"000","errorMessage":"Success."}"#,
+        r#"{"answer":"Done.","errorCode":"N/A","errorMessage":"No errors"}"#,
+        r#"{"answer":"Done.","error":"N/A","errors":"0"}"#,
+        r#"{"answer":"Done.","error":{"code":null,"message":null}}"#,
+        r#"{"answer":"Done.","error":{"code":"0","message":"success"}}"#,
     ] {
         assert_eq!(whole(JSON, body).verdict, Verdict::Completed, "{body}");
     }
@@ -311,6 +329,7 @@ fn an_envelope_without_an_answer_tells_its_code() {
 fn the_objects_that_hold_an_answer_are_all_asked_whether_it_waits() {
     for (body, expected) in [
         (r#"{"message":{"content":"May I?","requires_approval":true}}"#, FinishReason::Interrupt),
+        (r#"{"text":"May I?","interrupt":{"value":null}}"#, FinishReason::Interrupt),
         (r#"{"data":{"text":"a"},"data":{"text":"May I?","requires_approval":true}}"#, FinishReason::Interrupt),
         (r#"{"data":{"text":"Good m","done_reason":"length"}}"#, FinishReason::MaxTokens),
         (r#"{"data":{"status":"awaiting_approval","text":"May I?"}}"#, FinishReason::Interrupt),
@@ -329,10 +348,15 @@ fn what_an_answer_is_about_says_nothing_of_the_run() {
         r#"{"answer":"It fails at f.","data":{"message":"x","stack":"TypeError: x\n    at f (a.js:1)"}}"#,
         r#"{"answer":"It fails at f.","stack":"TypeError: x\n    at f (a.js:1)"}"#,
         r#"{"answer":"3 expenses wait.","pending_approval":3}"#,
+        r#"{"answer":"3 expenses wait.","pending_approval":"3"}"#,
+        r#"{"answer":"No expense waits.","pending_approval":"0"}"#,
         r#"{"answer":"Done.","approvalRequired":"no"}"#,
         r#"{"answer":"Done.","requires_approval":"False"}"#,
         r#"{"answer":"The ticket is blocked.","state":"blocked"}"#,
         r#"{"answer":"Done.","window":1,"state":"maximized"}"#,
+        r#"{"content":[{"type":"text","text":"It is suspended."}],"data":{"id":"a1","status":"suspended"}}"#,
+        r#"{"content":[{"type":"text","text":"Invoice 17 failed."}],"data":{"invoice":17,"state":"failed"}}"#,
+        r#"{"content":[{"type":"text","text":"Three of five probes fail."}],"status":"fail"}"#,
     ] {
         assert_eq!(whole(JSON, body).verdict, Verdict::Completed, "{body}");
     }
@@ -363,6 +387,24 @@ fn a_tool_whose_result_came_waits_no_longer() {
     assert_eq!(whole(SSE, events(&format!("{tool}\n\n"))).verdict, waits);
     let body = events(&format!("{tool}\n\ndata: {result}\n\ndata: {text}\n\n"));
     assert_eq!(whole(SSE, body).verdict, Verdict::Completed);
+    // Many tools print nothing.
+    let empty = r#"{"type":"tool_result","toolName":"rm","output":""}"#;
+    assert_eq!(whole(NDJSON, lines(&format!("{asks}\n{empty}\n{text}"))).verdict, Verdict::Completed);
+    for begun in [r#""output":null"#, r#""output":"","requires_approval":true"#] {
+        let begun = format!("{{\"type\":\"tool_call\",{begun}}}");
+        assert_eq!(whole(NDJSON, lines(&format!("{asks}\n{begun}"))).verdict, waits, "{begun}");
+    }
+    // What a question says is no result.
+    for question in [
+        r#"{"type":"tool_approval_request","content":"May I?"}"#,
+        r#"{"event":"tool_approval_request","output":"rm -r"}"#,
+    ] {
+        assert_eq!(whole(NDJSON, lines(question)).verdict, waits, "{question}");
+        assert_eq!(whole(NDJSON, lines(&format!("{question}\n{question}"))).verdict, waits, "{question}");
+        assert_eq!(whole(NDJSON, lines(&format!("{question}\n{result}"))).verdict, Verdict::Completed, "{question}");
+    }
+    let tool = "event: tool_approval_request\ndata: {\"content\":\"May I?\"}";
+    assert_eq!(whole(SSE, events(&format!("{tool}\n\n{tool}\n\n"))).verdict, waits);
 }
 
 /// Web frameworks and API platforms answer 200, too, when they refuse.
@@ -374,8 +416,15 @@ fn an_envelope_that_only_reports_is_a_failure() {
         (r#"{"failureReason":"boom"}"#, "boom"),
         (r#"{"status":"fail","message":"Missing prompt"}"#, "Missing prompt"),
         (r#"{"status":"fail","data":{"message":"Missing prompt"}}"#, "Missing prompt"),
+        (r#"{"status":"fail","message":"Missing prompt","data":["prompt"]}"#, "Missing prompt"),
         (r#"{"code":40001,"msg":"invalid token"}"#, "invalid token"),
         (r#"{"code":-1,"msg":"boom","data":null}"#, "boom"),
+        (r#"{"code":40001,"msg":"Login unsuccessful"}"#, "Login unsuccessful"),
+        (r#"{"code":40001,"msg":"The operation was not successful"}"#, "The operation was not successful"),
+        (r#"{"code":40001,"msg":"操作不成功"}"#, "操作不成功"),
+        (r#"{"code":40001,"msg":"It cannot be completed"}"#, "It cannot be completed"),
+        (r#"{"code":40001,"msg":"It could not be sent successfully"}"#, "It could not be sent successfully"),
+        (r#"{"code":40001,"msg":"未完成"}"#, "未完成"),
         (r#"{"result":"failed","message":"boom"}"#, "boom"),
         (r#"{"title":"Bad Gateway","status":"502"}"#, "Bad Gateway"),
         (r#"{"ok":false,"description":"chat not found"}"#, "chat not found"),
@@ -396,12 +445,18 @@ fn an_envelope_that_only_reports_is_a_failure() {
         r#"{"code":75001,"message":"Paris."}"#,
         r#"{"code":20000,"msg":"Operation successful","data":{}}"#,
         r#"{"code":1000,"msg":"操作成功","data":null}"#,
+        r#"{"code":1000,"msg":"Completed"}"#,
+        r#"{"code":1000,"msg":"处理完成"}"#,
+        r#"{"code":1000,"msg":"Done","message":"The report is done."}"#,
+        r#"{"code":20000,"msg":"","message":"The report is done."}"#,
+        r#"{"code":20000,"msg":null,"message":"The report is done."}"#,
         r#"{"answer":"It is Paris.","data":{"code":75001,"msg":"Paris"}}"#,
         r#"{"answer":"It means not found.","data":{"code":404,"message":"Not Found"}}"#,
         r#"{"status":"FAIL","answer":"Three of five probes fail."}"#,
         r#"{"state":"Fail","message":"Three of five probes fail."}"#,
         r#"{"result":"fail","message":"2 of 9 checks","answer":"The report: …"}"#,
         r#"{"result":"failed"}"#,
+        r#"{"result":"failed","msg":"Checked with success"}"#,
         r#"{"result":"The build failed","message":"ok"}"#,
         r#"{"failure":2,"done":8}"#,
     ] {
@@ -423,6 +478,13 @@ fn an_answer_that_was_cut_short_says_so() {
     ] {
         assert_eq!(whole(NDJSON, lines(end)).verdict, Verdict::Incomplete(FinishReason::Limit), "{end}");
     }
+    for (end, expected) in [
+        ("event: end\ndata: {\"truncated\":true}\n\n", Verdict::Incomplete(FinishReason::Limit)),
+        ("event: sources\ndata: {\"items\":[1],\"truncated\":true}\n\n", Verdict::Completed),
+        ("event: end\ndata: {\"type\":\"sources\",\"truncated\":true}\n\n", Verdict::Completed),
+    ] {
+        assert_eq!(whole(SSE, events(end)).verdict, expected, "{end}");
+    }
     let end = lines(r#"{"type":"done","stop_reason":"max_tokens","truncated":true}"#);
     assert_eq!(whole(NDJSON, end).verdict, Verdict::Incomplete(FinishReason::MaxTokens));
     let document = r#"{"answer":"Good m","truncated":true}"#;
@@ -439,5 +501,24 @@ fn an_answer_that_was_cut_short_says_so() {
     for nothing in ["", "None", "null"] {
         let end = format!("{{\"stop_reason\":\"max_tokens\"}}\n{{\"finish_reason\":\"{nothing}\",\"usage\":{{}}}}");
         assert_eq!(whole(NDJSON, lines(&end)).verdict, Verdict::Incomplete(FinishReason::MaxTokens), "{end}");
+    }
+}
+
+/// It stands beside what says how the agent stopped.
+#[test]
+fn an_empty_stop_reason_hides_nothing_of_its_frame() {
+    let max_tokens = FinishReason::MaxTokens;
+    for nothing in ["null", "\"\"", "\"None\""] {
+        for (rest, expected) in [
+            (r#""status":"cancelled""#, FinishReason::Cancelled),
+            (r#""data":{"stop_reason":"max_tokens"}"#, max_tokens),
+            (r#""type":"done","reason":"max_tokens""#, max_tokens),
+        ] {
+            let frame = format!("{{\"answer\":\"Good m\",\"stop_reason\":{nothing},{rest}}}");
+            assert_eq!(whole(JSON, &frame).verdict, Verdict::Incomplete(expected), "{frame}");
+            assert_eq!(whole(NDJSON, lines(&frame)).verdict, Verdict::Incomplete(expected), "{frame}");
+        }
+        let frame = format!("{{\"answer\":\"Done.\",\"stop_reason\":{nothing},\"status\":\"completed\"}}");
+        assert_eq!(whole(JSON, &frame).verdict, Verdict::Completed, "{frame}");
     }
 }

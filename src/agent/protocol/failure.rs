@@ -8,10 +8,11 @@ use memchr::memmem::Finder;
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::members::{ANSWERS, Members, Name, Names, WHOLE, is_exception};
 use crate::agent::protocol::names::{is_failure_word, name_of};
-use crate::agent::protocol::words::{error_text, message_of, message_of_frame, reported, word_in};
+use crate::agent::protocol::words::{error_text, message_of, message_of_frame, push_answer, reported, word_in};
 use crate::domain::answer::AnswerError;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson, Str};
+use crate::json::text::BoundedText;
 
 /// The beginning of a line of a JavaScript trace, as it stands in a JSON string.
 static STACK_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br"\n    at "));
@@ -140,19 +141,29 @@ enum Place {
     BesideText,
 }
 
-/// Returns true if a member that holds an answer is a text that is not empty.
+/// Returns true if a member that holds an answer is a text that is not empty, or a list of parts with text.
 pub(super) fn has_text(members: &Members<'_>) -> bool {
     const HOLDING: Names = Names::of(&ANSWERS);
-    let is_text = |value: RawJson<'_>| value.as_str().is_some_and(|text| !text.is_empty());
+    let is_part = |part: RawJson<'_>| {
+        let mut text = BoundedText::new(8);
+        if part.is_object() {
+            push_answer(part, &mut text, 2);
+        }
+        !text.is_empty()
+    };
+    let is_text = |value: RawJson<'_>| match value.as_str() {
+        Some(text) => !text.is_empty(),
+        None => value.is_array() && value.elements().any(is_part),
+    };
     members.has_any(HOLDING) && members.any(|name, value| HOLDING.contains(name) && is_text(value))
 }
 
 /// Returns true if one of the members says by [`Name::says_failed`] that the run failed. An `error` beside an
 /// `original_type` does not count. A `code` and a `stack` count only without an answer. A `code` must stand beside a
 /// `message`, and then be one of failure ([`is_code_of_failure`]), or beside a `msg` that tells of it ([`is_refusal`]).
-/// A 0 under `success` or `ok` counts only beside a `message`, without an answer and without a `failed`. A `state`, a
+/// A 0 under `success` or `ok` counts only beside a `message`, without an answer and without a count of errors. A `state`, a
 /// `stack` and a `code` do not count beside the answer's text. JSend's `fail` counts only as the `status` of a frame
-/// without the text of an answer. A word of failure under `result` counts only in a frame, beside a `message` and
+/// without the text of an answer. A word of failure under `result` counts only in a frame, beside a `message` or a `msg` and
 /// without another answer. The object must not be about a tool.
 fn says_failed(members: &Members<'_>, place: Place) -> bool {
     let has_answer =
@@ -168,19 +179,30 @@ fn says_failed(members: &Members<'_>, place: Place) -> bool {
                     // A bare `code` is many things. Beside nothing but a message it is a status.
                     Name::Code => {
                         let is_sure = is_code_of_failure(value);
+                        // An empty `msg` beside a `message` tells nothing.
+                        let is_told = |msg: &RawJson<'_>| msg.is_something() || !members.has(Name::Message);
                         let is_told = members.has(Name::Message) && is_sure
-                            || members.get(Name::Msg).is_some_and(|msg| is_refusal(msg, is_sure, place));
+                            || members
+                                .get(Name::Msg)
+                                .filter(is_told)
+                                .is_some_and(|msg| is_refusal(msg, is_sure, place));
                         is_told && place != Place::BesideText && !has_answer()
                     }
                     // A 0 may be a count.
                     Name::Success | Name::Ok if value.raw() == b"0" => {
-                        members.has(Name::Message) && !members.has(Name::Failed) && !has_answer()
+                        let is_tally = |name| members.get(name).is_some_and(|count| count.as_count().is_some());
+                        let is_count = members.has(Name::Failed) || is_tally(Name::Errors) || is_tally(Name::Error);
+                        members.has(Name::Message) && !is_count && !has_answer()
                     }
                     Name::Status | Name::State if is_fail(value) => {
                         name == Name::Status && is_top && !has_text(members)
                     }
                     Name::State => place != Place::BesideText,
-                    Name::Result => is_top && members.has(Name::Message) && !has_other_answer(),
+                    Name::Result => {
+                        let is_told = members.has(Name::Message)
+                            || members.get(Name::Msg).is_some_and(|msg| msg.is_something() && !tells_success(msg));
+                        is_top && is_told && !has_other_answer()
+                    }
                     Name::Stack => place != Place::BesideText && !has_answer(),
                     _ => true,
                 }
@@ -197,7 +219,7 @@ impl Name {
     /// - `result`: it is `error`, `failed`, `failure` or `fail`, in any case.
     /// - `success`, `ok`: false or 0. `succeeded`: false. `isError`, `failed`: true. Each but the 0 may be a text.
     /// - `statusCode`: at least 400. `code`: at least 400, negative, a word of failure, or a code of Node's, such as
-    ///   `ERR_X`. A number may be a text, but not a negative one.
+    ///   `ERR_X`. A number may be a text.
     /// - `stack`: it has a line of a JavaScript trace.
     /// - `type`, `event`, `kind`: a word of failure.
     ///
@@ -257,21 +279,34 @@ fn is_fail(word: RawJson<'_>) -> bool {
 
 /// Returns true if the `msg` beside a code from 400 on, or a negative one, tells of a refusal. API platforms have codes
 /// of their own for success, too: if the code `is_sure` to be of a failure, any `msg` tells of it that is no word of
-/// success. Any other counts only in a document, and without a word of success in its `msg`.
+/// success. Any other counts only in a document, and if its `msg` does not tell of success.
 fn is_refusal(msg: RawJson<'_>, is_sure: bool, place: Place) -> bool {
-    let told = msg.whole_str().map(|text| text.read(256).to_ascii_lowercase()).unwrap_or_default();
-    let tells_success = ["success", "succeeded", "成功"].iter().any(|word| told.contains(word));
-    !is_word_of_success(msg) && (is_sure || place == Place::Document && !tells_success)
+    !is_word_of_success(msg) && (is_sure || place == Place::Document && !tells_success(msg))
 }
 
-/// Returns true for a code from 400 to 599, which may be a text, for a negative one, a word of failure, and a code of
+/// Returns true if the first 256 bytes of a text tell of success, and do not deny it.
+fn tells_success(text: RawJson<'_>) -> bool {
+    const WHOLE: [&str; 4] = ["done", "finished", "complete", "completed"];
+    const WORDS: [&str; 4] = ["success", "succeeded", "成功", "完成"];
+    const DENIALS: [&str; 8] = ["unsuccess", "not ", "n't ", "no success", "without success", "不", "未", "没"];
+    let told = text.whole_str().map(|text| text.read(256).to_ascii_lowercase()).unwrap_or_default();
+    let has = |words: &[&str]| words.iter().any(|word| told.contains(word));
+    WHOLE.contains(&told.trim()) || has(&WORDS) && !has(&DENIALS)
+}
+
+/// Returns true for a code from 400 to 599 and a negative one, which may be texts, a word of failure, and a code of
 /// Node's.
 fn is_code_of_failure(code: RawJson<'_>) -> bool {
     let word = code.whole_str();
     let count = code.as_count().or_else(|| word?.read(8).trim().parse().ok());
     count.is_some_and(|code| (400..600).contains(&code))
         || code.raw().starts_with(b"-")
-        || word.is_some_and(|word| is_failure(word) || word.raw().starts_with(b"ERR_"))
+        || word.is_some_and(|word| is_failure(word) || word.raw().starts_with(b"ERR_") || is_negative(word))
+}
+
+/// Returns true if a text is a negative number.
+fn is_negative(text: Str<'_>) -> bool {
+    text.read(16).trim().parse::<i64>().is_ok_and(|number| number < 0)
 }
 
 /// Returns true if the first 64 bytes of a word say that something failed, as [`is_failure_word`] decides.
@@ -282,25 +317,27 @@ fn is_failure(word: Str<'_>) -> bool {
     (word.has_escapes() || word.raw().windows(3).take(64).any(hints)) && is_failure_word(&word.read(64))
 }
 
-/// Returns true for a text that is blank, `none`, `null`, `false` or `undefined` in any case, and for an object whose
-/// `code` is 0 and whose `message` is absent, empty, `ok` or `success`.
+/// Returns true for a text that is blank, `none`, `null`, `false`, `undefined`, `n/a` or `0`, in any case, for an object
+/// whose `code` is 0 and whose `message` is absent, empty, `ok` or `success`, and for one with nothing but nulls.
 pub(super) fn is_nothing_said(value: RawJson<'_>) -> bool {
     if value.is_object() {
         let [code, message] = scan::pick(value.raw(), ["code", "message"]);
         let message = message.and_then(RawJson::as_str).map(|text| text.read(16).to_ascii_lowercase());
-        return code.is_some_and(|code| code.raw() == b"0")
-            && message.is_none_or(|text| matches!(text.as_str(), "" | "ok" | "success"));
+        let mut members = scan::Members::of(value.raw());
+        return code.is_some_and(|code| matches!(code.raw(), b"0" | b"\"0\""))
+            && message.is_none_or(|text| matches!(text.as_str(), "" | "ok" | "success"))
+            || members.by_ref().all(|(_, value)| value.is_null()) && members.is_closed();
     }
-    value.whole_str().is_some_and(|text| {
-        matches!(text.read(16).trim().to_ascii_lowercase().as_str(), "" | "none" | "null" | "false" | "undefined")
-    })
+    const NOTHING: [&str; 7] = ["", "none", "null", "false", "undefined", "n/a", "0"];
+    value.whole_str().is_some_and(|text| NOTHING.contains(&text.read(16).trim().to_ascii_lowercase().as_str()))
 }
 
-/// Returns true if a code says that nothing went wrong: a word such as `ok`, or a number below 400.
+/// Returns true if a code says that nothing went wrong: a word such as `ok`, or a number below 400, which may be a text.
 fn is_word_of_success(value: RawJson<'_>) -> bool {
-    let word = value.whole_str().map(|word| word.read(16).to_ascii_lowercase());
-    word.is_some_and(|word| matches!(word.as_str(), "0" | "ok" | "success" | "no_error" | "no error" | "200"))
-        || value.as_count().is_some_and(|code| code < 400)
+    const WORDS: [&str; 7] = ["ok", "success", "successful", "no_error", "no error", "no errors", "成功"];
+    let word = value.whole_str().map(|word| word.read(16).to_ascii_lowercase()).unwrap_or_default();
+    let word = word.trim().trim_end_matches('.');
+    WORDS.contains(&word) || value.as_count().or_else(|| word.parse().ok()).is_some_and(|code: u64| code < 400)
 }
 
 /// Returns an exception of Bedrock's kind: the one at the top of the object, or otherwise the first within its `event`.

@@ -4,10 +4,10 @@
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::failure::{failure_of, is_of_tool, is_tools};
 use crate::agent::protocol::marks::{is_word_of_end, take_mark};
-use crate::agent::protocol::members::{ANSWERS, Members, Name, Names};
+use crate::agent::protocol::members::{ANSWERS, Members, Name};
 use crate::agent::protocol::names::{is_failure_word, stop_by_name};
 use crate::agent::protocol::notes::{
-    STOP_HOLDERS, STOP_SIGNS, asks, note_stop, note_usage, stop_by_state, waits_within,
+    STOP_HOLDERS, STOP_SIGNS, asks, has_result, note_stop, note_usage, stop_by_state, waits_within,
 };
 use crate::agent::protocol::strands;
 use crate::agent::protocol::words::{is_repr, is_word, message_of, message_of_frame, push_answer, reported};
@@ -264,8 +264,7 @@ impl Generic {
         let is_document = frame.source == Source::Document;
         if !is_document && is_tools(frame, members) {
             // A result of the tool that had asked means that somebody approved.
-            const RESULTS: Names = Names::of(&[Name::Result, Name::Output, Name::Content]);
-            let has_result = members.any(|name, value| RESULTS.contains(name) && value.is_something());
+            let has_result = has_result(frame, members);
             let asks = asks(members) && !has_result;
             if has_result && self.tool_waits {
                 (self.waits, self.tool_waits) = (false, false);

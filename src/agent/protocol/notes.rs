@@ -8,7 +8,7 @@ use crate::agent::protocol::names::{is_failure_word, stop_by_name};
 use crate::agent::protocol::words::word_in;
 use crate::agent::transcript::Transcript;
 use crate::domain::finish_reason::FinishReason;
-use crate::json::scan::{self, RawJson};
+use crate::json::scan::{self, RawJson, Str};
 
 /// The members that say how the agent stopped, beside `type`.
 pub(super) const STOP_SIGNS: Names = Names::of(&[
@@ -76,14 +76,14 @@ pub(super) fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &
 
 /// Notes how a frame says that the agent stopped, by the first of these that it has: a tripwire, a member that asks for
 /// a person, a flag, its own stop reason, that of an object under a member that holds an answer (under `message` only
-/// in a document), and the word of its `status`, `state`, `type` or `event`. If the transcript has no reason then, a
-/// flag that the answer was cut short is one, in a document and in a frame whose `type` says that the run is over. The
-/// last of several frames counts.
+/// in a document), and the word of its `status`, `state`, `type` or `event`. A stop reason that says nothing is passed
+/// over. If the transcript has no reason then, a flag that the answer was cut short is one, in a document and in a frame
+/// at the end of the run ([`is_end`]). The last of several frames counts.
 pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
     note_reason(frame, members, transcript);
     let is_short = members.get(Name::Short).is_some_and(RawJson::is_true);
     // Within a stream a piece of it may be cut short, such as a list.
-    if is_short && transcript.finish.is_none() && (frame.source == Source::Document || is_end(members)) {
+    if is_short && transcript.finish.is_none() && (frame.source == Source::Document || is_end(frame, members)) {
         transcript.finish = Some(FinishReason::Limit);
         transcript.is_understood = true;
     }
@@ -101,17 +101,23 @@ fn note_reason(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transc
         transcript.is_understood = true;
         return;
     }
-    if let Some(reason) = members.get(Name::StopReason).or_else(|| reason_of_end(members)) {
+    // Gateways send an empty reason beside the true one.
+    let says = |reason: &RawJson<'_>| reason.is_something() && !is_nothing_said(*reason);
+    let own = members.get(Name::StopReason);
+    if let Some(reason) = own.filter(says).or_else(|| reason_of_end(frame, members)) {
         return transcript.stopped(word_in(reason));
     }
     let mut reason = None;
-    within(frame, members).filter_map(reason_in).for_each(|other| duplicates::hear(&mut reason, other));
+    let others = within(frame, members).filter_map(reason_in).filter(says);
+    others.for_each(|other| duplicates::hear(&mut reason, other));
     if let Some(reason) = reason {
         return transcript.stopped(word_in(reason));
     }
     if let Some(reason) = stop_by_state(frame, members) {
         transcript.finish = Some(reason);
         transcript.is_understood = true;
+    } else if let Some(nothing) = own {
+        transcript.stopped(word_in(nothing));
     }
 }
 
@@ -140,40 +146,63 @@ fn stop_by_flag(members: &Members<'_>) -> Option<FinishReason> {
     is_true(Name::Cancelled).then_some(FinishReason::Cancelled)
 }
 
-/// Returns true for a number of several: `pending_approval: 3` tells how many wait for somebody.
+/// Returns true for a number of several, which may be a text: `pending_approval: 3` tells how many wait for somebody.
 fn is_count(value: RawJson<'_>) -> bool {
-    value.as_count().is_some_and(|count| count > 1)
+    let count = value.as_count().or_else(|| value.whole_str()?.read(8).trim().parse().ok());
+    count.is_some_and(|count| count > 1)
 }
 
 /// Returns true for a text that says no.
 fn is_refusal(value: RawJson<'_>) -> bool {
-    is_nothing_said(value) || value.whole_str().is_some_and(|text| text.read(8).trim().eq_ignore_ascii_case("no"))
+    let is_no = |text: Str<'_>| text.read(8).trim().eq_ignore_ascii_case("no");
+    value.whole_str().is_some_and(|text| is_no(text) || is_nothing_said(value))
 }
 
 /// Returns true if a frame about a tool asks a person: by a member, or by its `type` or `event`.
 pub(super) fn asks(members: &Members<'_>) -> bool {
-    let by_name = |name| {
-        let word = members.get(name).and_then(RawJson::whole_str)?;
-        stop_by_name(&word.read(64)).filter(|reason| reason.waits())
-    };
-    stop_by_flag(members) == Some(FinishReason::Interrupt)
-        || by_name(Name::Type).or_else(|| by_name(Name::Event)).is_some()
+    stop_by_flag(members) == Some(FinishReason::Interrupt) || asks_by_kind(members)
 }
 
-/// Returns the `reason` of a frame whose `type` says that the run is over, if it is a word that says how. It is often
+/// Returns true if a frame's `type` or `event` is that of a question to a person.
+fn asks_by_kind(members: &Members<'_>) -> bool {
+    let word = |name| Some(members.get(name).and_then(RawJson::whole_str)?.read(64));
+    let by_name = |name| stop_by_name(&word(name)?).filter(|reason| reason.waits());
+    by_name(Name::Type).or_else(|| by_name(Name::Event)).is_some()
+}
+
+/// Returns true if a frame about a tool has the tool's result, which may be empty, but not null. What stands in a
+/// question to a person is none, and an empty one beside a member that asks is none either.
+pub(super) fn has_result(frame: &Frame<'_>, members: &Members<'_>) -> bool {
+    const RESULTS: Names = Names::of(&[Name::Result, Name::Output, Name::Content]);
+    let is_question = || {
+        let name = std::str::from_utf8(frame.name).ok().and_then(stop_by_name);
+        name.is_some_and(FinishReason::waits) || asks_by_kind(members)
+    };
+    // A question may have an empty place for the result. A result may be empty, too: many tools print nothing.
+    let asks = stop_by_flag(members) == Some(FinishReason::Interrupt);
+    let is_result = |value: RawJson<'_>| if asks { value.is_something() } else { !value.is_null() };
+    members.any(|name, value| RESULTS.contains(name) && is_result(value)) && !is_question()
+}
+
+/// Returns the `reason` of a frame at the end of the run ([`is_end`]), if it is a word that says how. It is often
 /// prose, and must not hide what the frame says elsewhere. The `reason` of any other frame means other things.
-fn reason_of_end<'a>(members: &Members<'a>) -> Option<RawJson<'a>> {
+fn reason_of_end<'a>(frame: &Frame<'_>, members: &Members<'a>) -> Option<RawJson<'a>> {
     let reason = members.get(Name::Reason)?;
     let word = word_in(reason)?.whole_str()?.read(64);
     let is_word = !word.contains(' ') && (FinishReason::from_wire(&word).is_some() || is_failure_word(&word));
-    (is_word && is_end(members)).then_some(reason)
+    (is_word && is_end(frame, members)).then_some(reason)
 }
 
-/// Returns true if the `type` of a frame says that the run is over.
-fn is_end(members: &Members<'_>) -> bool {
+/// Returns true if the `type` of a frame says that the run is over, or without a `type` its `event`, or without both
+/// its name.
+fn is_end(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     const ENDS: [&str; 8] = ["done", "end", "ended", "finish", "finished", "complete", "completed", "stop"];
-    let kind = members.get(Name::Type).and_then(RawJson::whole_str).map(|kind| kind.read(16)).unwrap_or_default();
-    ENDS.iter().any(|end| kind.eq_ignore_ascii_case(end))
+    let is_end = |kind: &[u8]| ENDS.iter().any(|end| kind.eq_ignore_ascii_case(end.as_bytes()));
+    let kind = members.get(Name::Type).or_else(|| members.get(Name::Event));
+    match kind.and_then(RawJson::whole_str) {
+        Some(kind) => is_end(kind.read(16).as_bytes()),
+        None => kind.is_none() && is_end(frame.name),
+    }
 }
 
 /// Returns the reason if the object under a member that holds an answer says that the agent waits for a person: by a
