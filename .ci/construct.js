@@ -3,6 +3,8 @@
 // usage: construct.js CDK_FOLDER RELEASE
 
 const assert = require('node:assert');
+const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
 const { test } = require('node:test');
 
@@ -47,6 +49,31 @@ test('a value that CloudFormation would refuse is refused', () => {
   assert.throws(() => made(() => ({ agentApiUrl: 'http://agent' })), /agentApiUrl: must be an https:\/\/ address/);
   assert.throws(() => made(() => ({ chainDepthLimit: 0 })), /chainDepthLimit: must be at least 1/);
   assert.throws(() => made(() => ({ architecture: 'mips' })), /no files for the architecture mips/);
+});
+
+test('the files for arm64 are taken, or the others if there are none', () => {
+  const taken = (architectures) => {
+    const own = fs.mkdtempSync(path.join(os.tmpdir(), 'release-'));
+    const file = (name) => `template.packaged-${name}.json`;
+    const template = JSON.parse(fs.readFileSync(path.join(release, file(architecture)), 'utf8'));
+    try {
+      for (const name of fs.readdirSync(release).filter((name) => name.endsWith('.zip') || name === 'SHA256SUMS')) {
+        fs.copyFileSync(path.join(release, name), path.join(own, name));
+      }
+      for (const name of architectures) {
+        template.Parameters.Architecture.Default = name;
+        template.Parameters.Architecture.AllowedValues = [name];
+        fs.writeFileSync(path.join(own, file(name)), JSON.stringify(template));
+      }
+      return made(() => ({ release: own, architecture: undefined })).template().toJSON().Parameters.Architecture.Default;
+    } finally {
+      fs.rmSync(own, { recursive: true });
+    }
+  };
+  assert.equal(taken(['x86_64']), 'x86_64');
+  assert.equal(taken(['arm64', 'x86_64']), 'arm64');
+  assert.throws(() => taken([]), /no files for the architecture x86_64/);
+  assert.throws(() => made(() => ({ release: '/nowhere' })), /is no folder of a release/);
 });
 
 test('outputs and resources can be used', () => {

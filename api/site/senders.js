@@ -53,4 +53,4 @@ const UNSIGNED = ['Give the address and the secret to the sender.', 'It signs no
 
 /** Returns what to do at the sender of a webhook with these settings. */
 export const stepsOf = ({ preset = 'standard', header, idHeader }) => (BY_HEADER[(header || '').toLowerCase()] || STEPS[preset] || UNSIGNED)
-  .map((step) => step.replace('ID_HEADER', idHeader || 'Idempotency-Key'));
+  .map((step) => step.replace('ID_HEADER', () => idHeader || 'Idempotency-Key'));

@@ -187,7 +187,8 @@ impl Alone {
             let detail = format!("{} was skipped for {}, of which {owner} had ended", name(execution), name(other));
             self.broken.breaks(Promise::SkippedForTheLiving, detail);
         }
-        // A detached run keeps its turn while its agent works, and a quarter of an hour beyond its deadline if the agent is dead.
+        // A detached run keeps its turn while its agent works, and a quarter of an hour beyond its deadline if the agent is
+        // dead.
         if fire.is_detached() {
             return;
         }

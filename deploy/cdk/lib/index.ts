@@ -47,6 +47,9 @@ export class AgentTrigger extends Construct {
     const fileFor = (architecture: string) => join(props.release, `template.packaged-${architecture}.json`);
     const architecture = props.architecture ?? (existsSync(fileFor('arm64')) ? 'arm64' : 'x86_64');
     const templateFile = fileFor(architecture);
+    if (!existsSync(join(props.release, 'SHA256SUMS'))) {
+      throw new Error(`${props.release} is no folder of a release (property "release")`);
+    }
     if (!existsSync(templateFile)) {
       throw new Error(`${templateFile} is missing: the release has no files for the architecture ${architecture}`);
     }

@@ -161,10 +161,10 @@ pub(super) fn has_text(members: &Members<'_>) -> bool {
 /// Returns true if one of the members says by [`Name::says_failed`] that the run failed. An `error` beside an
 /// `original_type` does not count. A `code` and a `stack` count only without an answer. A `code` must stand beside a
 /// `message`, and then be one of failure ([`is_code_of_failure`]), or beside a `msg` that tells of it ([`is_refusal`]).
-/// A 0 under `success` or `ok` counts only beside a `message`, without an answer and without a count of errors. A `state`, a
-/// `stack` and a `code` do not count beside the answer's text. JSend's `fail` counts only as the `status` of a frame
-/// without the text of an answer. A word of failure under `result` counts only in a frame, beside a `message` or a `msg` and
-/// without another answer. The object must not be about a tool.
+/// A 0 under `success` or `ok` counts only beside a `message`, without an answer and without a count of errors. A
+/// `state`, a `stack` and a `code` do not count beside the answer's text. JSend's `fail` counts only as the `status` of a
+/// frame without the text of an answer. A word of failure under `result` counts only in a frame, beside a `message` or a
+/// `msg` and without another answer. The object must not be about a tool.
 fn says_failed(members: &Members<'_>, place: Place) -> bool {
     let has_answer =
         || members.has_any(WHOLE) && members.any(|name, value| WHOLE.contains(name) && value.is_something());

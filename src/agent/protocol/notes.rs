@@ -139,7 +139,7 @@ fn stop_by_flag(members: &Members<'_>) -> Option<FinishReason> {
         return None;
     }
     let is_true = |name| members.get(name).is_some_and(RawJson::is_true);
-    let asks = |value: RawJson<'_>| value.is_something() && !is_count(value) && !is_refusal(value);
+    let asks = |value: RawJson<'_>| value.is_something() && !is_count(value) && !says_no(value);
     if ASKS.into_iter().any(|name| members.get(name).is_some_and(asks)) || is_true(Name::Interrupted) {
         return Some(FinishReason::Interrupt);
     }
@@ -153,7 +153,7 @@ fn is_count(value: RawJson<'_>) -> bool {
 }
 
 /// Returns true for a text that says no.
-fn is_refusal(value: RawJson<'_>) -> bool {
+fn says_no(value: RawJson<'_>) -> bool {
     let is_no = |text: Str<'_>| text.read(8).trim().eq_ignore_ascii_case("no");
     value.whole_str().is_some_and(|text| is_no(text) || is_nothing_said(value))
 }
