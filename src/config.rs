@@ -253,9 +253,17 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
         self.check(name, web_url(&url))
     }
 
-    /// Returns the value of `result`. An error becomes a problem under the variable's name, and `None`.
+    /// Returns the value of `result`. An error becomes a problem under the variable's name, and `None`. It is named
+    /// once, however many settings are read from the variable.
     fn check<T>(&mut self, name: &str, result: Result<T, &'static str>) -> Option<T> {
-        result.map_err(|problem| self.problems.push(format!("{name} {problem}"))).ok()
+        let problem = match result {
+            Ok(value) => return Some(value),
+            Err(problem) => format!("{name} {problem}"),
+        };
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+        None
     }
 }
 
@@ -343,6 +351,13 @@ pub(crate) mod tests {
         ] {
             assert!(error.contains(name), "{name} is missing in: {error}");
         }
+    }
+
+    #[test]
+    fn a_problem_of_the_endpoint_of_all_services_is_named_once() {
+        let error = config(&[("AWS_ENDPOINT_URL", "http://aws.example.com")]).unwrap_err();
+        assert_eq!(error.problems.len(), 1, "{error}");
+        assert!(error.problems[0].starts_with("AWS_ENDPOINT_URL "), "{error}");
     }
 
     #[test]

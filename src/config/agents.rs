@@ -69,8 +69,11 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
             None if has_agents => return None,
             _ => self.required("AGENT_API_URL", "the agent's URL, https://…")?,
         };
-        let definition = AgentDefinition::with_address(&address, format?, auth?, defaults);
-        self.check("AGENT_API_URL", definition)
+        // The address is read even if the rest is wrong: one start names every problem.
+        let is_whole = format.is_some() && auth.is_some();
+        let format = format.unwrap_or(RequestFormat::Invocations);
+        let definition = AgentDefinition::with_address(&address, format, auth.unwrap_or(AgentAuth::None), defaults);
+        self.check("AGENT_API_URL", definition).filter(|_| is_whole)
     }
 
     /// Reads `AGENT_AUTH`: a word, or the JSON object with `secret`. Unset, it is Cognito. Anything else is a problem,
@@ -185,6 +188,12 @@ mod tests {
         ] {
             let error = config(&[(name, text)]).unwrap_err();
             assert!(error.problems.iter().all(|problem| problem.starts_with(name)), "{error}");
+        }
+        for (name, text) in [("AGENT_PROTOCOL", "soap"), ("AGENT_AUTH", "basic")] {
+            let error = config(&[(name, text), ("AGENT_API_URL", "http://a.example.com")]).unwrap_err();
+            for expected in [name, "AGENT_API_URL"] {
+                assert!(error.problems.iter().any(|problem| problem.starts_with(expected)), "{expected} in {error}");
+            }
         }
     }
 }
