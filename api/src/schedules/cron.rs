@@ -97,7 +97,8 @@ fn of_week(text: &str) -> Result<Days, String> {
     }
     if let Some((day, nth)) = text.split_once('#') {
         let day = alone(DAY_OF_WEEK, day, "#")?;
-        let nth = nth.parse().ok().filter(|nth| (1..=5).contains(nth));
+        let is_number = nth.bytes().all(|byte| byte.is_ascii_digit());
+        let nth = nth.parse().ok().filter(|nth| is_number && (1..=5).contains(nth));
         let nth = nth.ok_or_else(|| format!("after # stands one number from 1 to 5, in {text:?}"))?;
         return Ok(Days::NthOfWeek { day, nth });
     }
@@ -154,6 +155,7 @@ mod tests {
             ("0 9 32W * ? *", "32"),
             ("0 9 ? * 3#1,6#3 *", "#"),
             ("0 9 ? * 3#6 *", "1 to 5"),
+            ("0 9 ? * 3#+2 *", "1 to 5"),
             ("0 9 ? * MON,FRIL *", "one day"),
             ("? 9 ? * MON *", "minutes"),
             ("L 9 ? * MON *", "minutes"),

@@ -25,9 +25,9 @@ pub enum Expression {
 }
 
 impl Expression {
-    /// Reads an expression: `cron(…)`, `rate(…)` or `at(…)` in lower case, of at most 256 characters. `rate` without
-    /// parentheses, and five or six bare fields of cron, are read too. Five fields, bare or in `cron(…)`, are
-    /// translated from Unix's dialect. An `at` may lie in the past.
+    /// Reads an expression: `cron(…)`, `rate(…)` or `at(…)` in lower case, of at most 256 characters as it is given and
+    /// as Scheduler gets it. `rate` without parentheses, and five or six bare fields of cron, are read too. Five fields,
+    /// bare or in `cron(…)`, are translated from Unix's dialect. An `at` may lie in the past.
     ///
     /// # Errors
     /// The error says what is wrong with it.
@@ -36,6 +36,16 @@ impl Expression {
         if text.chars().count() > LONGEST {
             return Err(format!("has at most {LONGEST} characters"));
         }
+        let expression = Self::read(text)?;
+        let canonical = expression.canonical();
+        if canonical.chars().count() > LONGEST {
+            return Err(format!("has at most {LONGEST} characters as Scheduler gets it: {canonical}"));
+        }
+        Ok(expression)
+    }
+
+    /// Reads a trimmed expression of any length. An error says what is wrong with it.
+    fn read(text: &str) -> Result<Self, String> {
         if let Some(fields) = inside(text, "cron") {
             return cron(fields);
         }
@@ -151,5 +161,8 @@ mod tests {
             assert!(Expression::parse(text).is_err(), "{text}");
         }
         assert!(Expression::parse(&format!("cron(0 9 ? * MON{} *)", ",MON".repeat(80))).is_err());
+        // Bare fields grow by the word and its parentheses.
+        let problem = Expression::parse(&format!("0,{} 9 ? * MON *", vec!["00"; 80].join(","))).unwrap_err();
+        assert!(problem.contains("as Scheduler gets it"), "{problem}");
     }
 }

@@ -14,6 +14,8 @@ pub struct Kind {
     pub first: u16,
     /// The greatest value.
     pub last: u16,
+    /// The number of different values. A range that passes the end goes on after so many.
+    pub cycle: u16,
     /// The names of the values from `first` on.
     pub names: &'static [&'static str],
     /// True if steps (`/`) are allowed. Scheduler does not know them for days of the week.
@@ -21,17 +23,19 @@ pub struct Kind {
 }
 
 /// The minutes of an hour.
-pub const MINUTE: Kind = Kind { name: "minutes", first: 0, last: 59, names: &[], has_steps: true };
+pub const MINUTE: Kind = Kind { name: "minutes", first: 0, last: 59, cycle: 60, names: &[], has_steps: true };
 /// The hours of a day.
-pub const HOUR: Kind = Kind { name: "hours", first: 0, last: 23, names: &[], has_steps: true };
+pub const HOUR: Kind = Kind { name: "hours", first: 0, last: 23, cycle: 24, names: &[], has_steps: true };
 /// The days of a month.
-pub const DAY_OF_MONTH: Kind = Kind { name: "day of month", first: 1, last: 31, names: &[], has_steps: true };
+pub const DAY_OF_MONTH: Kind =
+    Kind { name: "day of month", first: 1, last: 31, cycle: 31, names: &[], has_steps: true };
 /// The months.
-pub const MONTH: Kind = Kind { name: "month", first: 1, last: 12, names: &MONTHS, has_steps: true };
+pub const MONTH: Kind = Kind { name: "month", first: 1, last: 12, cycle: 12, names: &MONTHS, has_steps: true };
 /// The days of a week. The first is Sunday.
-pub const DAY_OF_WEEK: Kind = Kind { name: "day of week", first: 1, last: 7, names: &WEEKDAYS, has_steps: false };
+pub const DAY_OF_WEEK: Kind =
+    Kind { name: "day of week", first: 1, last: 7, cycle: 7, names: &WEEKDAYS, has_steps: false };
 /// The years that Scheduler knows.
-pub const YEAR: Kind = Kind { name: "year", first: 1970, last: 2199, names: &[], has_steps: true };
+pub const YEAR: Kind = Kind { name: "year", first: 1970, last: 2199, cycle: 230, names: &[], has_steps: true };
 
 /// The values that a field allows, in ascending order and without repetition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,13 +115,13 @@ impl Kind {
                 (from, if step.is_some() { self.last } else { from })
             }
         };
-        let count = self.last - self.first + 1;
         if from > to && self.first == YEAR.first {
             return Err(format!("the {} range {range:?} goes backwards", self.name));
         }
-        let length = (to + count - from) % count;
-        for offset in (0..=length).step_by(usize::from(step.unwrap_or(1))) {
-            let value = self.first + (from - self.first + offset) % count;
+        let passes_the_end = from > to;
+        let end = if passes_the_end { to + self.cycle } else { to };
+        for value in (from..=end).step_by(usize::from(step.unwrap_or(1))) {
+            let value = if passes_the_end { self.first + (value - self.first) % self.cycle } else { value };
             allowed[usize::from(value)] = true;
         }
         Ok(())
