@@ -135,8 +135,8 @@ impl Items {
     }
 
     /// Stores a new trigger, counts it, and takes its alias, all or nothing. It is refused if there is an item of its
-    /// id, if the user has `limit` triggers, or if another trigger has the alias. The limit is looked at first, then
-    /// the id, then the alias.
+    /// id, if the user has `limit` triggers, or if another trigger has the alias. If several of these hold, the item of
+    /// the id is what is returned.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. It may have been stored all the same. After six tries that other
@@ -158,7 +158,9 @@ impl Items {
                 None => self.count_triggers(user_id).await?,
             };
             if count >= i64::from(limit) {
-                return Ok(Created::LimitReached);
+                // The trigger of an `Idempotency-Key` may be there already, and be the one that reached the limit.
+                let found = self.trigger_or_tombstone(user_id, &alias.owner.trigger_id).await?;
+                return Ok(found.map_or(Created::LimitReached, Created::Exists));
             }
             let count_write = match &counted {
                 Some(_) => add_to_count(key.clone(), 1, Some(limit)),

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use standins::{Fault, Rule};
 
-use crate::support::{USER, World, id, scheduled, subscribed};
+use crate::support::{USER, World, claims, id, scheduled, subscribed};
 
 #[tokio::test]
 async fn what_is_stored_is_what_the_run_function_reads() {
@@ -242,7 +242,13 @@ async fn a_user_has_only_so_many_triggers() {
     for _ in 0..2 {
         api.send("DELETE", &format!("/triggers/{}", id(&made)), None).await.expect(200);
     }
-    api.send("POST", "/triggers", Some(subscribed())).await.expect(201);
+    // The request that reached the limit is sent again, because its answer was lost.
+    let again = async || {
+        let headers = json!({"idempotency-key": "the-last"});
+        api.send_as(Some(claims(USER)), "POST", "/triggers", Some(subscribed()), headers).await.expect(201)
+    };
+    let (first, second) = (again().await, again().await);
+    assert_eq!(first["trigger"]["id"], second["trigger"]["id"]);
     assert_eq!(api.send("POST", "/triggers", Some(subscribed())).await.status, 409);
     let listed = api.send("GET", "/triggers", None).await.expect(200);
     assert_eq!(listed["triggers"].as_array().unwrap().len(), 3, "tombstones are not listed");
