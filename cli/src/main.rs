@@ -113,12 +113,16 @@ fn said(what: &str, mut answer: Value, options: &PlaceOptions, json: bool) -> Ve
     let (id, its) = (words::quoted(&execution), words::quoted(&trigger));
     let follow = format!("follow it: {} watch --trigger={its}{} -- {id}", called::name(), options.given());
     let mut lines = vec![format!("{what} {execution}"), follow];
-    if let Some(reason) = answer["skipReason"].as_str() {
-        let why = list::meaning(Some(reason), None).unwrap_or_else(|| words::one_line(reason));
-        let enable = format!("{} enable{} -- {its}", called::name(), options.given());
-        lines.push(format!("it will be skipped: {why}; to switch it on: {enable}"));
-    }
+    lines.extend(will_be_skipped(&answer, &trigger, options));
     lines
+}
+
+/// Returns a line for an answer with a `skipReason`: what it means, and the command that switches the trigger on.
+fn will_be_skipped(answer: &Value, trigger: &str, options: &PlaceOptions) -> Option<String> {
+    let reason = answer["skipReason"].as_str()?;
+    let why = list::meaning(Some(reason), None).unwrap_or_else(|| words::one_line(reason));
+    let enable = format!("{} enable{} -- {}", called::name(), options.given(), words::quoted(trigger));
+    Some(format!("it will be skipped: {why}; to switch it on: {enable}"))
 }
 
 #[cfg(test)]

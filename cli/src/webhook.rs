@@ -99,7 +99,9 @@ pub(crate) async fn run(
             let its = words::quoted(&trigger.id);
             let look =
                 format!("see what became of it: {} webhook deliveries{} -- {its}", called::name(), options.given());
-            screen.print(&[format!("sent {sent}"), look])
+            let mut lines = vec![format!("sent {sent}"), look];
+            lines.extend(crate::will_be_skipped(&answer, &trigger.id, options));
+            screen.print(&lines)
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     reply::Reply,
     request::{JsonObject, Path},
     times,
+    triggers::view::add_skip_reason,
     webhooks::{config_text, find_hooked, make::not_deployed},
 };
 
@@ -31,6 +32,7 @@ const LONGEST_HEADER: usize = 1_024;
 
 /// `POST /triggers/{id}/webhook/test`: `{body?, headers?}`. It runs the trigger like any delivery. Its receipt has
 /// the `senderId` that is returned, whatever the headers say. One that counts as sent again has the receipt of the first.
+/// If the trigger is off, the answer says with which `skipReason` the execution will be recorded.
 ///
 /// # Errors
 /// Returns an error if there is no such trigger or it has no webhook, if a header is wrong, or if Lambda does not take
@@ -61,7 +63,9 @@ pub async fn send(
         tracing::error!(cause = %error, "the hook function could not be invoked");
         ApiError::Unavailable("the hook function could not be invoked".to_owned())
     })?;
-    Ok(Reply::accepted(json!({"senderId": test_id, "triggerId": id})))
+    let mut answer = json!({"senderId": test_id, "triggerId": id});
+    add_skip_reason(&mut answer, &item);
+    Ok(Reply::accepted(answer))
 }
 
 /// Reads the headers of a test delivery, an object of at most [`MOST_HEADERS`] texts. Any header may be sent, as long

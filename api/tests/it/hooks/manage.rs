@@ -558,6 +558,11 @@ async fn a_test_delivery_has_the_limit_of_a_sender() {
     // Its receipt is found by the id that is returned, whatever the preset.
     let sent = api.post(&format!("{path}/webhook/test"), json!({"body": {"ref": "main"}})).await.expect(202);
     assert_eq!(deliveries(&api, &path, 1).await[0]["senderId"], sent["senderId"]);
+    // While the trigger is off, the answer says so.
+    assert_eq!(sent.get("skipReason"), None);
+    api.post(&format!("{path}/disable"), json!({})).await.expect(200);
+    let sent = api.post(&format!("{path}/webhook/test"), json!({"body": {"ref": "main"}})).await.expect(202);
+    assert_eq!(sent["skipReason"], "Disabled");
     drop(function);
 }
 
