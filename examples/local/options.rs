@@ -109,6 +109,12 @@ impl Options {
                 name => format!("--definition and --{name} both say {name}: leave one of them out"),
             });
         }
+        // The function would name `AGENT_API_URL`, which nobody has set here.
+        if let Some(url) = options.agent_url.as_deref().filter(|url| !is_address(url)) {
+            return Err(format!(
+                "--agent-url {url}: it must begin with https://, or http:// for this machine, or be an ARN"
+            ));
+        }
         match read {
             Ok(true) if options.serve && options.definition.is_some() => {
                 Err("--definition is for the agents of events, and --serve takes no events".to_owned())
@@ -210,6 +216,11 @@ fn is_agents(name: &str) -> bool {
     name.starts_with("AGENT") && !name.starts_with("AGENT_TRIGGER_")
 }
 
+/// Returns true if a text is an address of an agent as far as its begin says: a web address or an ARN.
+fn is_address(text: &str) -> bool {
+    ["https://", "http://", "arn:"].iter().any(|begin| text.starts_with(begin))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,6 +256,20 @@ mod tests {
                 ..Options::default()
             };
             assert_eq!(options.said_twice(), twice, "{definition}");
+        }
+    }
+
+    #[test]
+    fn an_address_says_how_it_is_reached() {
+        for (address, is) in [
+            ("https://agent.example.com", true),
+            ("http://127.0.0.1:8080/invocations", true),
+            ("arn:aws:bedrock-agentcore:us-east-1:123456789012:runtime/mine", true),
+            ("localhost:8080", false),
+            ("agent.example.com/invocations", false),
+            ("", false),
+        ] {
+            assert_eq!(is_address(address), is, "{address}");
         }
     }
 
