@@ -31,20 +31,23 @@ impl Measured {
 #[tokio::main]
 async fn main() {
     let rounds = programs::option("rounds", 200);
-    let programs = Programs::build_with(&["bare", "empty"]);
+    let programs = Programs::build_with(&["bare", "empty", "tokens"]);
+    let tokens = programs.baseline("tokens");
     let stack = Stack::start().await;
     stack.agent.accept_any_bearer();
     stack.agent.default(Script::ndjson_happy("all is well"));
     let env = stack.env();
-    let [mut empty, mut start, mut first, mut bare_start, mut bare_first] =
+    let [mut empty, mut start, mut first, mut bare_start, mut bare_first, mut tokens_start, mut tokens_first] =
         std::array::from_fn(|_| Measured::default());
     let bar = report::bar(rounds, "starting");
     for round in 0..rounds {
         first_poll(&programs.empty, &env, &mut empty).await;
         first_poll(&programs.function, &env, &mut start).await;
         first_poll(&programs.bare, &env, &mut bare_start).await;
+        first_poll(&tokens, &env, &mut tokens_start).await;
         first_run(&programs.function, &env, &format!("function-{round}"), &mut first).await;
         first_run(&programs.bare, &env, &format!("bare-{round}"), &mut bare_first).await;
+        first_run(&tokens, &env, &format!("tokens-{round}"), &mut tokens_first).await;
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -53,8 +56,10 @@ async fn main() {
     let rows = vec![
         empty.row("empty lambda_runtime function, start to first poll", &empty),
         bare_start.row("bare client, start to first poll", &empty),
+        tokens_start.row("bare client with tokens from Cognito, start to first poll", &empty),
         start.row("agent-trigger, start to first poll", &empty),
         bare_first.row("bare client, start and first run", &empty),
+        tokens_first.row("bare client with tokens from Cognito, start and first run", &empty),
         first.row("agent-trigger, start and first run", &empty),
     ];
     report.table(
@@ -63,6 +68,13 @@ async fn main() {
         rows,
     );
     report.aim("Start to first poll ÷ an empty function's", start.wall.by(&empty.wall).median(), "×", 2.0);
+    report.aim("Start to first poll ÷ the bare client's", start.wall.by(&bare_start.wall).median(), "×", 1.1);
+    report.aim(
+        "Start to first poll ÷ the bare client's with tokens",
+        start.wall.by(&tokens_start.wall).median(),
+        "×",
+        1.1,
+    );
     report.aim("Start and first run", first.wall.median(), "ms", 8.0);
     report.finish();
 }

@@ -26,7 +26,7 @@ impl Programs {
     /// # Panics
     /// If a program does not build.
     pub fn build() -> Self {
-        Self::build_with(&["bare", "clients", "empty", "logged", "malloc", "other", "trust"])
+        Self::build_with(&["bare", "clients", "empty", "logged", "malloc", "other", "tokens", "trust"])
     }
 
     /// Builds the function and these baselines alone, unless they are up to date.
