@@ -122,7 +122,7 @@ impl Secrets {
     }
 
     /// Returns the newest version of a secret, if it is another one than `tried`, which did not fit a signature, and
-    /// otherwise `None`. It is read again, at most once in ten seconds.
+    /// otherwise `None`. Unless the cache has another one already, it is read again, at most once in ten seconds.
     ///
     /// # Errors
     /// Returns an error if it could not be read the last time. Then nobody knows whether the signature is right.
