@@ -31,7 +31,7 @@ use crate::{
 /// Serves the port until the process ends. Writes the address to standard output once it listens.
 ///
 /// # Errors
-/// Returns an error if the port is taken.
+/// Returns an error if the port cannot be used, such as one that is taken, or the address cannot be written.
 pub async fn serve(api: Arc<Api>, local: Local) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, local.port)).await?;
     let address = listener.local_addr()?;
@@ -44,7 +44,7 @@ pub async fn serve(api: Arc<Api>, local: Local) -> Result<(), Box<dyn std::error
 /// An agent needs no key here, because the token of its run is one, but a page of another origin is refused.
 ///
 /// # Errors
-/// Returns an error if the port is taken.
+/// Returns an error if the port cannot be used, such as one that is taken, or the address cannot be written.
 pub async fn serve_reports(reports: Arc<Reports>, port: u16) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     let address = listener.local_addr()?;
@@ -66,7 +66,7 @@ async fn guard_reports(request: Request, next: Next) -> Response {
 /// sender needs no key here, but a page of another origin is refused before its signature is looked at.
 ///
 /// # Errors
-/// Returns an error if the port is taken.
+/// Returns an error if the port cannot be used, such as one that is taken, or the address cannot be written.
 pub async fn serve_hooks(hooks: Arc<Hooks>, port: u16) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     let address = listener.local_addr()?;

@@ -155,9 +155,9 @@ pub async fn deliver(hooks: &Hooks, hook: &Hook, delivery: &Delivery, body: Byte
     Ok(noted(hooks, received).await)
 }
 
-/// Notes that a delivery was dispatched, and returns its answer. The run function has it, so the sender must not send it
-/// again because this note fails or is late: without a key it would run twice. With one, the next delivery invokes again,
-/// and the event is known there.
+/// Notes that a delivery was dispatched, and returns its answer. The run function has it, so the sender must not send
+/// it again because this note fails or is late: without a key it would run twice. With one, the next delivery invokes
+/// again, and the event is known there.
 async fn noted(hooks: &Hooks, Received { response, dispatched }: Received) -> Response {
     if let Some((hook_id, event_id)) = dispatched {
         let noting = hooks.items.note_dispatched(&hook_id, event_id, times::now());

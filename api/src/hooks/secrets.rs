@@ -106,8 +106,8 @@ impl Secrets {
         read.map(|stored| stored.secret)
     }
 
-    /// Returns the version before the newest one that is known, if the newest one was written less than ten minutes before
-    /// `now`, in seconds since 1970, and otherwise `None`.
+    /// Returns the version before the newest one that is known, if the newest one was written less than ten minutes
+    /// before `now`, in seconds since 1970, and otherwise `None`.
     ///
     /// # Errors
     /// Returns an error if SSM does not give it. It may be good.

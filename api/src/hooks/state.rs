@@ -203,8 +203,8 @@ impl Hooks {
         (secrets, fault)
     }
 
-    /// Returns the secret that the stack's own webhook has by now, if it is another one than `tried`, which did not fit a
-    /// signature. A trigger's item names its secret's versions, which never change, so its hook has no other: `None`.
+    /// Returns the secret that the stack's own webhook has by now, if it is another one than `tried`, which did not fit
+    /// a signature. A trigger's item names its secret's versions, which never change, so its hook has no other: `None`.
     ///
     /// # Errors
     /// Returns an error if the secret cannot be read, because then nobody knows whether the signature is right, or if
