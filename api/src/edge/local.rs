@@ -1,6 +1,7 @@
 //! The edge on a port of 127.0.0.1, for one user. Any web page can reach a local port, and a run costs money. So each
-//! request must carry the key and name a loopback host, none may come from a foreign origin, and a write must be JSON,
-//! which a foreign page cannot send without a preflight.
+//! request must name a loopback host, and none may come from a foreign origin. To act for the user it must carry the
+//! key, and a write must be JSON, which a foreign page cannot send without a preflight. The ports for deliveries and
+//! for agents' reports ask for neither of these two.
 
 use std::{
     collections::HashMap,

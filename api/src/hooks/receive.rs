@@ -1,5 +1,6 @@
-//! One delivery: the order of its checks, and what becomes of it. Each refusal leaves a receipt that says why, and the
-//! sender learns only its status. A fault of this side is 503: the sender tries again, and the event runs once.
+//! One delivery: the order of its checks, and what becomes of it. Each refusal by a hook leaves a receipt that says
+//! why, or is counted. The sender learns less: all doubts about its signature have one answer. A fault of this side is
+//! 503: the sender tries again, and an event with a key runs once.
 
 use std::{net::IpAddr, time::Duration};
 

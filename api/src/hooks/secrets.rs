@@ -2,8 +2,8 @@
 //!
 //! A version of a secret never changes, and the item of a trigger names the versions that are live. The stack's own
 //! secret has no such item, so it is read again when a signature does not fit it: whoever replaces it in the Parameter
-//! Store needs do no more. Anybody can send a wrong signature, so that is done seldom. The version before the newest one
-//! is still good for a while after that was written, because its sender learns of the new one later.
+//! Store needs do no more. Anybody can send a wrong signature, so that is done seldom. The version before the newest
+//! one is still good for a while after that was written, because its sender learns of the new one later.
 
 use std::{
     collections::HashMap,
@@ -192,8 +192,8 @@ mod tests {
         }
     }
 
-    /// The rows: what was read first, what is read because of a signature, what is known after it, and what is said of
-    /// a further signature that does not fit the first secret, at once and after ten seconds.
+    /// The rows: what is read because of a signature after `one` was read, what is known then, and what is said of a
+    /// further signature that does not fit `one`, at once and after ten seconds.
     #[test]
     fn a_wrong_signature_reads_again_and_a_failure_leaves_what_is_known() {
         let start = Instant::now();

@@ -1,9 +1,10 @@
 //! Makes Scheduler agree with a trigger's item. It is always built from the item, because an update replaces
 //! everything.
 //!
-//! The item's `scheduleVersion` tells the state of Scheduler. If it is absent, no schedule was ever made. If it is 0,
-//! one may exist. Otherwise it is the version of the item from which the schedule was built. It is 0 from before the
-//! first request to Scheduler until after the last, so a crash between them leaves a trace.
+//! The item's `scheduleVersion` tells the state of Scheduler. If it is absent, this API has made no schedule, or has
+//! deleted it. If it is 0, one may exist. Otherwise it is the version of the item that Scheduler has. It is there from
+//! before the first request to Scheduler until after the last, and older than the item while a change is on its way, so
+//! a crash leaves a trace.
 
 use serde_json::{Map, Value, json};
 
