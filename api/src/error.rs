@@ -81,20 +81,22 @@ pub enum ApiError {
     /// A fault of the API's own.
     #[error("an internal error occurred")]
     Internal,
-    /// A service that the API uses refused.
+    /// A service that the API uses does not let it in, or has no group for its schedules. Trying again does not help.
     #[error("{0}")]
     Upstream(String),
-    /// A service that the API uses does not answer. Trying again may help.
+    /// It cannot be done now: a service that the API uses refuses or does not answer, or somebody else changes the
+    /// trigger all the time. Trying again may help.
     #[error("{0}")]
     Unavailable(String),
-    /// The trigger was written, and its schedule was not. The next request of the same client is about this version.
+    /// The trigger was written, and its schedule or its webhook was not completed. The next request of the same client
+    /// is about this version.
     #[error("{cause}")]
     Saved {
         /// The trigger.
         trigger_id: String,
         /// The version that it has now.
         version: u64,
-        /// The reason why its schedule was not written.
+        /// The reason why it was not completed.
         cause: Box<ApiError>,
     },
 }
@@ -132,8 +134,8 @@ impl ApiError {
         }
     }
 
-    /// Returns the `details` of the body: the fields that are wrong, what stands in the way, or the version. `None` for
-    /// an error that has none.
+    /// Returns the `details` of the body: the fields that are wrong, what stands in the way, or the version; for
+    /// `Saved` those of its cause, with the trigger and its version. `None` for an error that has none.
     fn details(&self) -> Option<Value> {
         match self {
             Self::Validation(violations) => {

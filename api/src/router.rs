@@ -155,8 +155,9 @@ pub(crate) async fn render(request: Request, next: Next) -> Response {
     response
 }
 
-/// Writes the body of a response of this API. `known` is the entity tag that the client has: if the answer has the
-/// same, the response becomes a 304 without a body. A response of another kind, such as a file, is returned as it is.
+/// Writes the body of a response of this API. `known` is the request's `If-None-Match`: if it names the entity tag of
+/// an answer 200, the response becomes a 304 without a body. Without a `request_id`, `local` stands in its place. A
+/// response of another kind, such as a file, is returned as it is.
 pub(crate) fn rendered(mut response: Response, request_id: Option<&str>, known: Option<HeaderValue>) -> Response {
     let timestamp = rfc3339(Timestamp::now());
     let extensions = response.extensions_mut();

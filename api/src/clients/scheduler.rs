@@ -201,7 +201,7 @@ impl Scheduler {
     /// Reads a schedule of this API's group. Returns `None` if there is none.
     ///
     /// # Errors
-    /// Returns an error if Scheduler does not answer.
+    /// Returns an error if Scheduler refuses or does not answer.
     pub async fn get(&self, trigger_id: &str) -> Result<Option<Known>, SchedulerError> {
         let request = self.client().get_schedule().name(name_of(trigger_id)).group_name(&self.group);
         match Box::pin(request.send()).await.map_err(|error| failure(&error)) {

@@ -1,6 +1,7 @@
 //! The edge on a port of 127.0.0.1, for one user. Any web page can reach a local port, and a run costs money. So each
-//! request must carry the key and name a loopback host, none may come from a foreign origin, and a write must be JSON,
-//! which a foreign page cannot send without a preflight.
+//! request must name a loopback host, and none may come from a foreign origin. To act for the user it must carry the
+//! key, and a write must be JSON, which a foreign page cannot send without a preflight. The ports for deliveries and
+//! for agents' reports ask for neither of these two.
 
 use std::{
     collections::HashMap,
@@ -31,7 +32,7 @@ use crate::{
 /// Serves the port until the process ends. Writes the address to standard output once it listens.
 ///
 /// # Errors
-/// Returns an error if the port is taken.
+/// Returns an error if the port cannot be used, such as one that is taken, or the address cannot be written.
 pub async fn serve(api: Arc<Api>, local: Local) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, local.port)).await?;
     let address = listener.local_addr()?;
@@ -44,7 +45,7 @@ pub async fn serve(api: Arc<Api>, local: Local) -> Result<(), Box<dyn std::error
 /// An agent needs no key here, because the token of its run is one, but a page of another origin is refused.
 ///
 /// # Errors
-/// Returns an error if the port is taken.
+/// Returns an error if the port cannot be used, such as one that is taken, or the address cannot be written.
 pub async fn serve_reports(reports: Arc<Reports>, port: u16) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     let address = listener.local_addr()?;
@@ -66,7 +67,7 @@ async fn guard_reports(request: Request, next: Next) -> Response {
 /// sender needs no key here, but a page of another origin is refused before its signature is looked at.
 ///
 /// # Errors
-/// Returns an error if the port is taken.
+/// Returns an error if the port cannot be used, such as one that is taken, or the address cannot be written.
 pub async fn serve_hooks(hooks: Arc<Hooks>, port: u16) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     let address = listener.local_addr()?;

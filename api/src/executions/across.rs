@@ -33,7 +33,7 @@ const LEAST_SHARE: usize = 10;
 /// `status`, `from`, `to`, `limit`, `nextToken` and `order`.
 ///
 /// # Errors
-/// Returns an error if a parameter is wrong, or the table does not answer.
+/// Returns an error if a parameter is wrong, or the table refuses or does not answer.
 pub async fn list(State(api): State<Arc<Api>>, caller: Caller, params: Params) -> Result<Reply, ApiError> {
     let filter = filter(&params)?;
     let limit = page::limit(params.get("limit"), DEFAULT_PAGE)?;
@@ -73,7 +73,7 @@ pub async fn list(State(api): State<Arc<Api>>, caller: Caller, params: Params) -
 /// is the most rows of each.
 ///
 /// # Errors
-/// Returns an error if the table does not answer.
+/// Returns an error if the table refuses or does not answer.
 async fn pages<'a>(
     api: &Api,
     caller: &Caller,

@@ -36,7 +36,7 @@ pub const DEFAULT_PAGE: usize = 20;
 /// there is one. The parameters are `status`, `from`, `to`, `limit`, `nextToken` and `order`.
 ///
 /// # Errors
-/// Returns an error if there is no such trigger, a parameter is wrong, or the table does not answer.
+/// Returns an error if there is no such trigger, a parameter is wrong, or the table refuses or does not answer.
 pub async fn list(
     State(api): State<Arc<Api>>,
     caller: Caller,

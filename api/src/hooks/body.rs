@@ -33,9 +33,9 @@ pub struct Body {
 }
 
 /// Reads a body by its content type. JSON keeps its text. A form becomes an object; a name that occurs several times
-/// gets a list. The form in which GitHub and Slack put their JSON, a field `payload`, becomes that JSON. Anything else
-/// is JSON if it is an object or an array, and text otherwise. An empty body becomes null. A byte order mark, which some
-/// libraries write before UTF-8, is left out (RFC 8259, 8.1).
+/// gets a list. The form in which GitHub and Slack put their JSON, a field `payload` alone, becomes that JSON. Anything
+/// else is JSON if it is an object or an array, and text otherwise. An empty or blank body becomes null. A byte order
+/// mark, which some libraries write before UTF-8, is left out (RFC 8259, 8.1).
 ///
 /// # Errors
 /// Returns the reason why it cannot be read.

@@ -45,9 +45,9 @@ struct Count {
 }
 
 impl Receipts {
-    /// Writes the receipt of a refusal if this minute has room, or counts it. Counts of earlier minutes that are due
-    /// are written with it, all at once. A receipt that cannot be written, or not within 1.5 s, is lost, which is logged:
-    /// the refusal itself holds.
+    /// Writes the receipt of a refusal or a handshake if this minute has room, or counts it. Counts of earlier minutes
+    /// that are due are written with it, all at once. A receipt that cannot be written, or not within 1.5 s, is lost,
+    /// which is logged: the refusal itself holds.
     pub async fn note(&self, items: &Items, receipt: Receipt) {
         let due = self.0.lock().unwrap_or_else(PoisonError::into_inner).add(receipt);
         let writing = due.iter().map(async |receipt| {
@@ -64,9 +64,9 @@ impl Receipts {
 }
 
 impl Bucket {
-    /// Adds a receipt, and returns those that are written now. In a new minute these are the counts that have waited
-    /// longest, at most nine, and then receipts until ten were written. Any other receipt is counted by its kind. If 50
-    /// kinds wait already, a new one is dropped.
+    /// Adds a receipt, and returns those that are written now. In a new minute these are the counts whose last delivery
+    /// is the oldest, at most nine, and then receipts until ten were written. Any other receipt is counted by its kind.
+    /// If 50 kinds wait already, a new one is dropped.
     fn add(&mut self, receipt: Receipt) -> Vec<Receipt> {
         let minute = receipt.at.as_second().div_euclid(60);
         let mut due = Vec::new();

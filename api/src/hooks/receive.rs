@@ -1,5 +1,6 @@
-//! One delivery: the order of its checks, and what becomes of it. Each refusal leaves a receipt that says why, and the
-//! sender learns only its status. A fault of this side is 503: the sender tries again, and the event runs once.
+//! One delivery: the order of its checks, and what becomes of it. Each refusal by a hook leaves a receipt that says
+//! why, or is counted. The sender learns less: all doubts about its signature have one answer. A fault of this side is
+//! 503: the sender tries again, and an event with a key runs once.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -31,7 +32,7 @@ use crate::{
 /// The largest body in bytes. The event for the run function, in which a text may take several times its size, has a
 /// limit of its own.
 pub const LARGEST_BODY: usize = 200 * 1024;
-/// The largest event in bytes that Lambda queues is 1 MiB.
+/// The largest event for the run function in bytes. Lambda queues up to 1 MiB.
 pub const LARGEST_PAYLOAD: usize = 1_000_000;
 /// The reason of a refusal that is no fault of the sender: a secret that it may be signed with cannot be read.
 pub const SECRET: &str = "secret";
@@ -89,9 +90,9 @@ impl From<ApiError> for Stop {
     }
 }
 
-/// Receives a request for a hook of a trigger, or for the stack's own if `hook_id` is `None`. Checks the method, the
-/// size and the address, and then the delivery as [`deliver`] does. One that the run function does not have after 8 s is
-/// answered with 503.
+/// Receives a request for a hook of a trigger, by its id or its alias, or for the stack's own if `hook_id` is `None`.
+/// Checks the method, the size and the address, and then the delivery as [`deliver`] does. One that the run function
+/// does not have after 8 s is answered with 503.
 pub async fn receive(hooks: &Hooks, hook_id: Option<&str>, request: Request) -> Response {
     let receiving = Box::pin(async {
         let source_ip = request.extensions().get::<SourceIp>().map(|SourceIp(address)| *address);
@@ -155,9 +156,9 @@ pub async fn deliver(hooks: &Hooks, hook: &Hook, delivery: &Delivery, body: Byte
     Ok(noted(hooks, received).await)
 }
 
-/// Notes that a delivery was dispatched, and returns its answer. The run function has it, so the sender must not send it
-/// again because this note fails or is late: without a key it would run twice. With one, the next delivery invokes again,
-/// and the event is known there.
+/// Notes that a delivery was dispatched, and returns its answer. The run function has it, so the sender must not send
+/// it again because this note fails or is late: without a key it would run twice. With one, the next delivery invokes
+/// again, and the event is known there.
 async fn noted(hooks: &Hooks, Received { response, dispatched }: Received) -> Response {
     if let Some((hook_id, event_id)) = dispatched {
         let noting = hooks.items.note_dispatched(&hook_id, event_id, times::now());
@@ -173,7 +174,7 @@ async fn noted(hooks: &Hooks, Received { response, dispatched }: Received) -> Re
 }
 
 /// Accepts a delivery if its `body` was read, and notes the receipt of a refusal, be it that of `body` or a later one.
-/// A fault of this side leaves no receipt.
+/// A [`Stop::Fault`] leaves no receipt of a refusal.
 ///
 /// # Errors
 /// Returns the refusal or the fault.
@@ -198,7 +199,7 @@ async fn conclude(
 }
 
 /// Checks the sender, the rate and the content, in this order, and dispatches the delivery. A handshake is answered
-/// here and dispatched to nobody.
+/// here, with a receipt, and dispatched to nobody.
 ///
 /// # Errors
 /// Returns why it is refused, or the fault.
@@ -284,9 +285,12 @@ fn handshake(preset: Preset, headers: &HeaderMap, body: &Value) -> Option<Respon
     }
 }
 
-/// Remembers the delivery, and invokes the run function. After a crash between these steps, or before it is noted that the
-/// event was dispatched, the sender's next try finds the identity that was chosen first, so that the run function knows
-/// the event again.
+/// Remembers the delivery, if it has a key, and invokes the run function. One whose event was dispatched before is only
+/// counted. After a crash between these steps, or before it is noted that the event was dispatched, the sender's next
+/// try finds the identity that was chosen first, so that the run function knows the event again.
+///
+/// # Errors
+/// Returns a refusal if the event has more than [`LARGEST_PAYLOAD`] bytes, or the fault of the table or of Lambda.
 async fn dispatch(
     hooks: &Hooks,
     hook: &Hook,
@@ -328,7 +332,7 @@ async fn dispatch(
 /// Invokes the run function asynchronously.
 ///
 /// # Errors
-/// Returns `Unavailable` if Lambda does not take the payload, which is logged.
+/// Returns `Unavailable` if Lambda does not take the payload, which is logged. The run may begin all the same.
 async fn invoke(hooks: &Hooks, payload: String) -> Result<(), ApiError> {
     hooks.dispatcher.invoke(&hooks.settings.run_function, payload, None).await.map_err(|error| {
         tracing::error!(cause = %error, "the run function could not be invoked");

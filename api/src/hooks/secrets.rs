@@ -2,8 +2,8 @@
 //!
 //! A version of a secret never changes, and the item of a trigger names the versions that are live. The stack's own
 //! secret has no such item, so it is read again when a signature does not fit it: whoever replaces it in the Parameter
-//! Store needs do no more. Anybody can send a wrong signature, so that is done seldom. The version before the newest one
-//! is still good for a while after that was written, because its sender learns of the new one later.
+//! Store needs do no more. Anybody can send a wrong signature, so that is done seldom. The version before the newest
+//! one is still good for a while after that was written, because its sender learns of the new one later.
 
 use std::{
     collections::HashMap,
@@ -106,8 +106,8 @@ impl Secrets {
         read.map(|stored| stored.secret)
     }
 
-    /// Returns the version before the newest one that is known, if the newest one was written less than ten minutes before
-    /// `now`, in seconds since 1970, and otherwise `None`.
+    /// Returns the version before the newest one that is known, if the newest one was written less than ten minutes
+    /// before `now`, in seconds since 1970, and otherwise `None`.
     ///
     /// # Errors
     /// Returns an error if SSM does not give it. It may be good.
@@ -122,7 +122,7 @@ impl Secrets {
     }
 
     /// Returns the newest version of a secret, if it is another one than `tried`, which did not fit a signature, and
-    /// otherwise `None`. It is read again, at most once in ten seconds.
+    /// otherwise `None`. Unless the cache has another one already, it is read again, at most once in ten seconds.
     ///
     /// # Errors
     /// Returns an error if it could not be read the last time. Then nobody knows whether the signature is right.
@@ -192,8 +192,8 @@ mod tests {
         }
     }
 
-    /// The rows: what was read first, what is read because of a signature, what is known after it, and what is said of
-    /// a further signature that does not fit the first secret, at once and after ten seconds.
+    /// The rows: what is read because of a signature after `one` was read, what is known then, and what is said of a
+    /// further signature that does not fit `one`, at once and after ten seconds.
     #[test]
     fn a_wrong_signature_reads_again_and_a_failure_leaves_what_is_known() {
         let start = Instant::now();

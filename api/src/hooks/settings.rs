@@ -28,7 +28,7 @@ impl HookSettings {
         Self::from_lookup(|name| std::env::var(name).ok())
     }
 
-    /// Reads settings through `lookup`. An empty value counts as unset.
+    /// Reads settings through `lookup`. An empty or blank value counts as unset.
     ///
     /// # Errors
     /// The error names every variable that is missing or malformed.

@@ -64,7 +64,7 @@ pub struct Hook {
     pub pointer: Option<Pointer>,
     /// Its settings.
     pub webhook: Webhook,
-    /// The versions of the secret that are live. `None` is the newest one.
+    /// The versions of the secret that are live, the present one first. `None` is the newest one.
     versions: Vec<Option<i64>>,
 }
 
@@ -118,8 +118,8 @@ impl Hooks {
     ///
     /// # Errors
     /// Returns [`ApiError::NotFound`] if there is none, [`ApiError::Gone`] if its trigger was deleted or gave up the
-    /// alias, [`ApiError::Unavailable`] if the table does not answer, and [`NoHook::Settings`] if what is needed of its
-    /// settings is not understood.
+    /// alias, [`ApiError::Unavailable`] if the table refuses or does not answer, and [`NoHook::Settings`] if what is
+    /// needed of its settings is not understood.
     pub async fn hook(&self, address: &str, now: Timestamp) -> Result<Hook, NoHook> {
         if !is_address(address) {
             return Err(ApiError::NotFound.into());
@@ -203,8 +203,8 @@ impl Hooks {
         (secrets, fault)
     }
 
-    /// Returns the secret that the stack's own webhook has by now, if it is another one than `tried`, which did not fit a
-    /// signature. A trigger's item names its secret's versions, which never change, so its hook has no other: `None`.
+    /// Returns the secret that the stack's own webhook has by now, if it is another one than `tried`, which did not fit
+    /// a signature. A trigger's item names its secret's versions, which never change, so its hook has no other: `None`.
     ///
     /// # Errors
     /// Returns an error if the secret cannot be read, because then nobody knows whether the signature is right, or if
@@ -227,7 +227,7 @@ impl Hooks {
     /// deliveries need no write. Without a rate nothing is counted.
     ///
     /// # Errors
-    /// Returns an error if the table does not answer.
+    /// Returns an error if the table refuses or does not answer.
     pub async fn count(&self, hook: &Hook, now: Timestamp) -> Result<Option<u64>, ApiError> {
         let Some(limit) = hook.webhook.rate_per_minute else { return Ok(None) };
         let minute = now.as_second() - now.as_second().rem_euclid(60);
@@ -248,8 +248,8 @@ impl Hooks {
     }
 }
 
-/// Returns the error for a sender whose delivery met a failure of the table. It says nothing about the table, and the
-/// sender tries again.
+/// Returns the error for a sender whose delivery met a failure of the table, `Unavailable`, and logs the cause, which
+/// the error does not hold. The sender tries again.
 pub fn fault(error: StoreError) -> ApiError {
     tracing::error!(cause = %chain(&error), "the table failed");
     ApiError::Unavailable("the table does not answer; send again".to_owned())

@@ -75,7 +75,7 @@ pub async fn preview(State(api): State<Arc<Api>>, JsonObject(body): JsonObject) 
 /// earliest first. Triggers whose schedule status is not `ok` are left out.
 ///
 /// # Errors
-/// Returns an error if `limit` is wrong, or the table does not answer.
+/// Returns an error if `limit` is wrong, or the table refuses or does not answer.
 pub async fn upcoming(State(api): State<Arc<Api>>, caller: Caller, params: Params) -> Result<Reply, ApiError> {
     let limit = page::limit(params.get("limit"), DEFAULT_UPCOMING)?;
     let now = times::now();

@@ -55,7 +55,7 @@ impl Items {
     /// if another trigger, no tombstone, has the wanted one as its alias or its hook's id.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer.
+    /// Returns an error if DynamoDB refuses or does not answer.
     pub(super) async fn plan_alias(&self, change: &AliasChange<'_>) -> Result<Plan, StoreError> {
         let mut writes = Vec::new();
         if let Some(alias) = change.wanted {
@@ -86,7 +86,7 @@ impl Items {
     /// write is refused.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it. It may have been given up all the same.
     pub async fn retire_alias(&self, alias: &str, owner: &Pointer, until: i64) -> Result<Write, StoreError> {
         let (changes, condition) = retiring(owner, until);
         self.update(pointer_key(alias), changes, &condition).await

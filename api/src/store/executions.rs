@@ -55,7 +55,7 @@ impl Items {
     /// page is the first one, or an empty one if everything comes before `after`.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer.
+    /// Returns an error if DynamoDB refuses or does not answer.
     pub async fn executions(
         &self,
         user_id: &str,
@@ -120,7 +120,7 @@ impl Items {
     /// that names no user is everyone's.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer.
+    /// Returns an error if DynamoDB refuses or does not answer.
     pub async fn execution(
         &self,
         user_id: &str,
@@ -136,7 +136,7 @@ impl Items {
     /// user.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer.
+    /// Returns an error if DynamoDB refuses or does not answer.
     pub async fn input(&self, trigger_id: &str, execution_id: &str) -> Result<Option<Value>, StoreError> {
         let key = (format!("TRIGGER#{trigger_id}"), format!("INPUT#{execution_id}"));
         let item = self.item(key).await?;
@@ -147,7 +147,7 @@ impl Items {
     /// if there is one. A second request is taken like the first. The caller must check the execution's user.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it. It may have been requested all the same.
     pub async fn request_cancel(&self, trigger_id: &str, execution_id: &str) -> Result<Write, StoreError> {
         let key = (format!("TRIGGER#{trigger_id}"), format!("EXECUTION#{execution_id}"));
         let mut changes = Changes::default().set(CANCEL_REQUESTED, &json!(true));

@@ -85,7 +85,8 @@ pub struct Receipt {
     pub execution_id: Option<String>,
     /// True for a test delivery.
     pub is_test: bool,
-    /// The number of deliveries that this receipt stands for, if it is not one.
+    /// The number of deliveries that this receipt stands for, if they were only counted. None for a receipt of one
+    /// delivery.
     pub count: Option<u64>,
 }
 
@@ -120,7 +121,7 @@ impl Items {
     /// has passed counts as absent.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer.
+    /// Returns an error if DynamoDB refuses or does not answer.
     pub async fn trigger_of_hook(&self, pointer: &Pointer) -> Result<Option<Map<String, Value>>, StoreError> {
         let (pk, sk) = trigger_key(&pointer.user_id, &pointer.trigger_id);
         let table = self.table();
@@ -148,7 +149,7 @@ impl Items {
     /// to another trigger, even if that pointer was retired and is not deleted yet.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it. It may point there all the same.
     pub async fn point_hook(&self, hook_id: &str, pointer: &Pointer) -> Result<Write, StoreError> {
         let Pointer { user_id, trigger_id } = pointer;
         let mut changes = Changes::default().set("userId", &json!(user_id)).set("triggerId", &json!(trigger_id));
@@ -162,7 +163,7 @@ impl Items {
     /// sets the time anew. The write is refused if there is no such hook.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it. It may end then all the same.
     pub async fn retire_hook(&self, hook_id: &str, ttl: i64) -> Result<Write, StoreError> {
         let mut changes = Changes::default().set("ttl", &json!(ttl));
         let condition = format!("attribute_exists({})", changes.name("PK"));
@@ -207,7 +208,7 @@ impl Items {
     /// days after its `at`. Members that are not known are left out.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it. It may have been stored all the same.
     pub async fn put_receipt(&self, receipt: &Receipt) -> Result<(), StoreError> {
         let kind = if receipt.outcome == "refused" { REFUSED } else { DELIVERY };
         let (pk, sk) = hook_key(&receipt.hook_id, format!("{kind}#{}", receipt.id));
@@ -229,7 +230,7 @@ impl Items {
     /// `None` if there is no receipt.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it. The delivery may be counted all the same.
     pub async fn count_duplicate(&self, hook_id: &str, id: Uuid) -> Result<Option<bool>, StoreError> {
         let mut changes = Changes::default().count("duplicates");
         let condition = format!("attribute_exists({})", changes.name("PK"));
@@ -243,7 +244,7 @@ impl Items {
     /// Notes in its receipt that the event `id` was dispatched. Without a receipt nothing is written.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it. It may have been noted all the same.
     pub async fn note_dispatched(&self, hook_id: &str, id: Uuid, at: Timestamp) -> Result<(), StoreError> {
         let mut changes = Changes::default().set("dispatchedAt", &json!(rfc3339(at)));
         let condition = format!("attribute_exists({})", changes.name("PK"));
@@ -265,10 +266,10 @@ impl Items {
     }
 
     /// Reads the newest `limit` refusals of a hook, and the newest `limit` of its other receipts. Returns them
-    /// together, newest first. Those whose ttl has passed are left out.
+    /// together, newest first. Those whose ttl has passed are left out, and those of the last moments may be missing.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer.
+    /// Returns an error if DynamoDB refuses or does not answer.
     pub async fn receipts(&self, hook_id: &str, limit: usize) -> Result<Vec<Map<String, Value>>, StoreError> {
         let of = |kind| self.receipts_of(hook_id, kind, limit);
         let (mut receipts, refused) = tokio::try_join!(of(DELIVERY), of(REFUSED))?;

@@ -70,7 +70,7 @@ impl Items {
     /// Reads an item in a consistent read. One whose ttl has passed counts as absent.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer.
+    /// Returns an error if DynamoDB refuses or does not answer.
     async fn item(&self, key: Key) -> Result<Option<Map<String, Value>>, StoreError> {
         let item = self.table().get(key, true).await?;
         Ok(item.and_then(|item| current(item, Self::now_seconds())))

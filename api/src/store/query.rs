@@ -33,6 +33,9 @@ pub(super) struct Read {
 impl Items {
     /// Reads a page of a range, for which at most `limit` items and 1 MB are looked at, after the item with this sort
     /// key, in an eventually consistent read. Items whose ttl has passed are among them.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB refuses or does not answer.
     pub(super) async fn page(&self, range: &Range, after: Option<&str>, limit: usize) -> Result<Read, StoreError> {
         let table = self.table();
         let start = after.map(|sk| Item::from([("PK".to_owned(), text(&range.pk)), ("SK".to_owned(), text(sk))]));

@@ -40,7 +40,7 @@ fn count_key(user_id: &str) -> Key {
 pub enum Created {
     /// The item is stored.
     Done,
-    /// There is an item of this id already. Holds it.
+    /// There is an item of this id already, perhaps a tombstone. Holds it.
     Exists(Map<String, Value>),
     /// The user has as many triggers as allowed.
     LimitReached,
@@ -73,15 +73,15 @@ pub enum Target {
 pub struct TriggerPage {
     /// The items. Tombstones are left out, except those that [`is_shown`] lets through.
     pub items: Vec<Map<String, Value>>,
-    /// The id after which the next page begins, if there is one.
+    /// The id after which the next page begins, if there may be one.
     pub next: Option<String>,
 }
 
 impl Items {
-    /// Reads a trigger, or its tombstone.
+    /// Reads a trigger, or its tombstone. One whose ttl has passed counts as absent.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer.
+    /// Returns an error if DynamoDB refuses or does not answer.
     pub async fn trigger_or_tombstone(
         &self,
         user_id: &str,
@@ -92,10 +92,11 @@ impl Items {
 
     /// Reads a page of a user's triggers, by their ids. Only those for which `wanted` returns true are on it. Items
     /// whose ttl has passed are left out, and tombstones that are not [shown](is_shown). Up to about 4,000 items are
-    /// read, so a page may have fewer than `limit` triggers and still have a next one.
+    /// read, so a page may have fewer than `limit` triggers and still have a next one. A trigger that was stored just
+    /// now may be missing.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer.
+    /// Returns an error if DynamoDB refuses or does not answer.
     pub async fn triggers(
         &self,
         user_id: &str,
@@ -200,7 +201,7 @@ impl Items {
     /// passed. The reads are eventually consistent: a trigger that was stored just now may be missing.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer.
+    /// Returns an error if DynamoDB refuses or does not answer.
     async fn count_triggers(&self, user_id: &str) -> Result<i64, StoreError> {
         let mut count = 0;
         let mut after = None;

@@ -24,10 +24,12 @@ use crate::{
 };
 
 /// `POST /triggers/check`: `{trigger, event?}`, or `{triggerId, trigger?, event?}` for changes of a stored one. The
-/// answer has every problem, the schedule's next runs, and for an event what the trigger does with it.
+/// answer has every problem, the schedule's next runs, and for an event what the trigger does with it. Unless the
+/// trigger's type is `event`, `event` is ignored.
 ///
 /// # Errors
-/// Returns an error if the body is not understood, or there is no such trigger.
+/// Returns an error if the body or the event is not understood, there is no such trigger, or the table refuses or does
+/// not answer.
 pub async fn check(
     State(api): State<Arc<Api>>,
     caller: Caller,

@@ -39,12 +39,14 @@ const KEY_WINDOW_MILLIS: u64 = 24 * 60 * 60 * 1000;
 const LONGEST_KEY: usize = 256;
 
 /// `POST /triggers`: stores a new trigger, makes its schedule and its webhook's secret, and answers 201 with the
-/// trigger. If the `Idempotency-Key` has made a trigger already, this trigger is returned as it is, and its schedule is
-/// completed.
+/// trigger. If the `Idempotency-Key` has made a trigger already, the body is checked and otherwise ignored: this
+/// trigger is returned as it is, and its schedule and its webhook are completed. But if the user has as many triggers
+/// as allowed by then, that is the error.
 ///
 /// # Errors
 /// Returns an error if fields are wrong, if another trigger has the webhook's alias, if the user has too many triggers,
-/// if the trigger of the key was deleted, or if a service does not answer. In the last case the trigger may exist.
+/// if the trigger of the key was deleted, or if a service refuses or does not answer. In the last case the trigger may
+/// exist.
 pub async fn create(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -85,11 +87,12 @@ pub async fn create(
     Ok(with_webhook(Reply::created(json!({})), &api, &item, secret.as_ref()).with("trigger", view(&item, now)))
 }
 
-/// Creates the schedule of a new trigger. If Scheduler refuses it, the trigger is removed.
+/// Creates the schedule of a new trigger. If Scheduler refuses it, the trigger becomes a tombstone of an hour, unless
+/// somebody has changed it meanwhile.
 ///
 /// # Errors
-/// Returns the refusal, or that a service does not answer. In the second case the trigger stays, and its schedule
-/// counts as missing.
+/// Returns the refusal, the table's error if there can be no tombstone, `NotFound` if the item is gone, or
+/// [`ApiError::Saved`] with any other cause. In the last case the trigger stays, and its schedule counts as missing.
 async fn scheduled(
     api: &Api,
     user_id: &str,

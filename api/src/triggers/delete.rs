@@ -35,7 +35,8 @@ const MAX_ROUNDS: usize = 5;
 /// again, in five rounds at most.
 ///
 /// # Errors
-/// Returns an error if a service does not answer, and `Conflict` after five rounds.
+/// Returns an error if a service refuses or does not answer: deleting again completes it. Returns `Conflict` after five
+/// rounds, and if the trigger has a webhook and these are not deployed.
 pub async fn delete(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
     let Ok(id) = checked(&id) else { return Ok(done("Trigger deleted")) };
     for _ in 0..MAX_ROUNDS {

@@ -55,7 +55,8 @@ const LARGEST_ITEM: usize = 300 * 1024;
 pub struct Draft(pub Map<String, Value>);
 
 impl Draft {
-    /// Returns the members of an item that a client may set.
+    /// Returns the members of an item that a client may set. The objects among them keep what only the API writes. If
+    /// the item leaves out its `type`, it is added.
     pub fn of_item(item: &Map<String, Value>) -> Self {
         let known = item.iter().filter(|(name, _)| WHOLE.contains(&name.as_str()) || MERGED.contains(&name.as_str()));
         let mut draft: Map<String, Value> = known.map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -65,9 +66,11 @@ impl Draft {
         Self(draft)
     }
 
-    /// Merges a request's body. Null removes a member. Unknown members are left out, but stay in the item that is
-    /// checked, so that a misspelt one is named. If the type is a schedule, `eventConfig` is removed, and the other way
-    /// round.
+    /// Merges a request's body: the objects of [`MERGED`] member by member, without those that only the API writes, and
+    /// any other member as a whole. Null removes a member, but from `webhookConfig` only what clients set. Unknown
+    /// members are left out; [`violations`] looks for them in the body, so that a misspelt one is named. A schedule
+    /// loses `eventConfig` and `webhookConfig`, and an event `scheduleConfig`. An event with a webhook gets its source
+    /// and its preset if they are missing.
     #[must_use]
     pub fn merged(mut self, body: &Map<String, Value>) -> Self {
         let body = &unicode_members(body);
@@ -152,7 +155,7 @@ impl Draft {
 }
 
 /// Returns the type of an item. Items of other writers may leave it out: then it is a schedule if there is a
-/// `scheduleConfig`, and otherwise an event.
+/// `scheduleConfig`, and otherwise an event. Returns `None` if it is null or no text.
 pub fn kind_of(item: &Map<String, Value>) -> Option<&str> {
     match item.get("type") {
         Some(kind) => kind.as_str(),
@@ -176,8 +179,8 @@ fn unicode_members(members: &Map<String, Value>) -> Map<String, Value> {
     members.iter().map(|(name, value)| (surrogate::shown(name).into_owned(), unicode(value))).collect()
 }
 
-/// Returns true if the draft changes a webhook to the preset of Standard Webhooks. Its secret was made for another one,
-/// and nothing would be believed any more.
+/// Returns true if the draft changes a webhook that has a secret to the preset of Standard Webhooks. The secret was
+/// made for another one, and nothing would be believed any more.
 fn has_other_secret(before: &Map<String, Value>, draft: &Draft) -> bool {
     let standard = Preset::Standard.as_str();
     let config = &before.get("webhookConfig").unwrap_or(&Value::Null);
@@ -204,7 +207,8 @@ fn put(object: &mut Map<String, Value>, name: &str, value: Value) {
 }
 
 /// Returns everything that is wrong with a draft. `body` is the request's, for misspelt names. `before` is the item
-/// that the draft changes: its source may stay, and so may its schedule, even if it fires no more.
+/// that the draft changes: its source may stay, and so may its schedule, even if it fires no more. But no webhook may
+/// stay where webhooks are not deployed.
 pub fn violations(
     draft: &Draft,
     body: &Map<String, Value>,
@@ -301,7 +305,8 @@ fn of_reader(draft: &Draft, body: &Map<String, Value>, platform: Platform) -> Ve
     problems.into_iter().map(violation).filter(|violation| violation.field != "type").collect()
 }
 
-/// Returns the problems of a webhook. `was` is the event source before the change.
+/// Returns the problems of an event's webhook, each with its field. `was` is the event source before the change: a
+/// webhook stays one, and settings of one need its source.
 fn of_webhook(draft: &Draft, was: Option<&str>, settings: &Settings) -> Vec<(String, String)> {
     let source = || "eventConfig.eventSourceId".to_owned();
     if !draft.has_webhook() {
@@ -322,8 +327,9 @@ fn of_webhook(draft: &Draft, was: Option<&str>, settings: &Settings) -> Vec<(Str
     problems.into_iter().map(|(name, problem)| (format!("webhookConfig.{name}"), problem)).collect()
 }
 
-/// Returns the problems of a schedule, each with its member. A schedule that the change leaves as it was is not checked
-/// against the present time: one that has fired its last time may be renamed, or get another prompt.
+/// Returns the problems of a schedule, each with its member. A schedule that the change leaves as it was is checked
+/// neither against the present time nor for the least time between two runs: one that has fired its last time may be
+/// renamed, or get another prompt.
 fn of_schedule(
     draft: &Draft,
     before: Option<&Map<String, Value>>,

@@ -30,12 +30,12 @@ use crate::{
     webhooks::make::with_webhook,
 };
 
-/// `GET /triggers`: answers with one page of a user's triggers, and the token of the next page if there is one. The
-/// parameters `type`, `enabled` and `health` choose among them, `limit` and `nextToken` the page. The default page
-/// holds all of a user's triggers.
+/// `GET /triggers`: answers with one page of a user's triggers, and the token of the next page if there may be one. The
+/// parameters `type`, `enabled` and `health` choose among them, `limit` and `nextToken` the page. Without `limit` a
+/// page has up to 1,000 triggers, which is the most that `TRIGGER_LIMIT` allows a user.
 ///
 /// # Errors
-/// Returns an error if a parameter is wrong, or if the table does not answer.
+/// Returns an error if a parameter is wrong, or if the table refuses or does not answer.
 pub async fn list(State(api): State<Arc<Api>>, caller: Caller, params: Params) -> Result<Reply, ApiError> {
     let kind = params.get("type").filter(|kind| ["schedule", "event"].contains(kind));
     if kind != params.get("type") {
@@ -67,7 +67,7 @@ pub async fn list(State(api): State<Arc<Api>>, caller: Caller, params: Params) -
 /// `GET /triggers/{id}`: the trigger, and the address of its webhook.
 ///
 /// # Errors
-/// Returns an error if there is no such trigger of the caller.
+/// Returns an error if there is no such trigger of the caller, or the table refuses or does not answer.
 pub async fn get(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
     let item = find(&api, &caller, &id).await?;
     let reply = with_webhook(Reply::ok(json!({})), &api, &item, None);
@@ -77,7 +77,8 @@ pub async fn get(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<Str
 /// Reads a trigger of the caller to show it. It may be a tombstone whose schedule or secret is not deleted yet.
 ///
 /// # Errors
-/// Returns [`ApiError::NotFound`] if there is none, or if it is somebody else's.
+/// Returns [`ApiError::NotFound`] if there is none, or if it is somebody else's, and the error of a table that refuses
+/// or does not answer.
 pub async fn find(api: &Api, caller: &Caller, id: &str) -> Result<Map<String, Value>, ApiError> {
     let item = api.items.trigger_or_tombstone(&caller.0, checked(id)?).await?;
     item.filter(is_shown).ok_or(ApiError::NotFound)
@@ -86,7 +87,8 @@ pub async fn find(api: &Api, caller: &Caller, id: &str) -> Result<Map<String, Va
 /// Reads a trigger of the caller to change it or to run it.
 ///
 /// # Errors
-/// Returns [`ApiError::NotFound`] if there is none, or only a tombstone, or if it is somebody else's.
+/// Returns [`ApiError::NotFound`] if there is none, or only a tombstone, or if it is somebody else's, and the error of
+/// a table that refuses or does not answer.
 pub async fn find_alive(api: &Api, caller: &Caller, id: &str) -> Result<Map<String, Value>, ApiError> {
     let item = find(api, caller, id).await?;
     Some(item).filter(|item| !is_tombstone(item)).ok_or(ApiError::NotFound)

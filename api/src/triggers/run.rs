@@ -20,10 +20,11 @@ use crate::{
 };
 
 /// `POST /triggers/{id}/run`: invokes the run function with the trigger's fire of this moment, and answers 202 with the
-/// execution's id. If the trigger is off, it says with which `skipReason` the execution will be recorded.
+/// execution's id. If the trigger is off, the answer has the `skipReason` with which the execution will be recorded.
 ///
 /// # Errors
-/// Returns an error if there is no such trigger, or Lambda does not take the event.
+/// Returns an error if there is no such trigger, the table refuses or does not answer, or Lambda does not take the
+/// event. In the last case the run may begin all the same.
 pub async fn run(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
     let item = find_alive(&api, &caller, &id).await?;
     let user_id = &caller.0;
@@ -44,7 +45,7 @@ pub async fn run(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<Str
 }
 
 /// Returns the command `name` for the run function, with a new id, and the id of the execution that it makes of the
-/// trigger.
+/// trigger. A command to cancel makes none.
 pub fn command(name: &str, trigger_id: &str, detail: Value) -> (Value, Uuid) {
     let (id, now) = (Uuid::new_v4(), times::now());
     let event = json!({"_from": "stack-bus", "version": "0", "id": id.to_string(), "detail-type": name,

@@ -25,10 +25,11 @@ use crate::{
 const NEXT_RUNS: usize = 3;
 
 /// `GET /triggers/{id}/status`: whether the trigger is on, its health, its last run, and for a schedule what Scheduler
-/// has and the next runs. If Scheduler does not answer, that part is unknown.
+/// has and the next runs. If Scheduler refuses or does not answer, or another API has made the schedule, that part is
+/// unknown.
 ///
 /// # Errors
-/// Returns an error if there is no such trigger, or the table does not answer.
+/// Returns an error if there is no such trigger, or the table refuses or does not answer.
 pub async fn status(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
     let item = find(&api, &caller, &id).await?;
     let now = times::now();

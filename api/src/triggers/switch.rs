@@ -32,7 +32,8 @@ const MAX_ROUNDS: usize = 5;
 /// `POST /triggers/{id}/enable`: switches the schedule on, and then the trigger. It also ends a pause.
 ///
 /// # Errors
-/// Returns an error if there is no such trigger, or a service does not answer.
+/// Returns an error if there is no such trigger, a service refuses or does not answer, or others change the trigger in
+/// five rounds.
 pub async fn enable(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
     let item = find_alive(&api, &caller, &id).await?;
     // A schedule that another API has made is replaced only after the item has noted it. One that is on is left alone:
@@ -46,22 +47,24 @@ pub async fn enable(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<
 /// `POST /triggers/{id}/disable`: switches the trigger off, and then its schedule.
 ///
 /// # Errors
-/// Returns an error if there is no such trigger, or a service does not answer.
+/// Returns an error if there is no such trigger, a service refuses or does not answer, or others change the trigger in
+/// five rounds. The trigger may be off all the same.
 pub async fn disable(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
     let item = find_alive(&api, &caller, &id).await?;
     switch(&api, &caller, &id, item, false).await
 }
 
-/// Returns true if the trigger stands as it is wanted, and Scheduler has it so.
+/// Returns true if the trigger stands as it is wanted, and by the item's note Scheduler has it so.
 fn is_settled(item: &Map<String, Value>, is_wanted: bool) -> bool {
     is_enabled(item) == is_wanted && is_synced(item)
 }
 
-/// Sets `enabled` of the item, under its next version, and makes Scheduler agree with it. `before` is the item as it
-/// was read. If another change came first, it is tried again on the newer item.
+/// Sets `enabled` of the item, under its next version, makes Scheduler agree with it, and answers with the trigger.
+/// `before` is the item as it was read. If another change came first, it is tried again on the newer item.
 ///
 /// # Errors
-/// Returns `NotFound` if the trigger was deleted, `Conflict` after five rounds, or that a service does not answer.
+/// Returns `NotFound` if the trigger was deleted, `Conflict` after five rounds, or that a service refuses or does not
+/// answer. In the last case the item may be changed all the same.
 async fn switch(
     api: &Api,
     caller: &Caller,

@@ -1,9 +1,10 @@
 //! Makes Scheduler agree with a trigger's item. It is always built from the item, because an update replaces
 //! everything.
 //!
-//! The item's `scheduleVersion` tells the state of Scheduler. If it is absent, no schedule was ever made. If it is 0,
-//! one may exist. Otherwise it is the version of the item from which the schedule was built. It is 0 from before the
-//! first request to Scheduler until after the last, so a crash between them leaves a trace.
+//! The item's `scheduleVersion` tells the state of Scheduler. If it is absent, this API has made no schedule, or has
+//! deleted it. If it is 0, one may exist. Otherwise it is the version of the item that Scheduler has. It is there from
+//! before the first request to Scheduler until after the last, and older than the item while a change is on its way, so
+//! a crash leaves a trace.
 
 use serde_json::{Map, Value, json};
 
@@ -43,10 +44,11 @@ pub fn version_of(item: &Map<String, Value>) -> u64 {
 
 /// Makes Scheduler agree with `item`, notes this in the item, and returns the item as it is then. If another request
 /// changes the item meanwhile, Scheduler may be older than the item, so it is made to agree again. A schedule that
-/// fires no more, and that of a tombstone, is deleted.
+/// fires no more, and one that is left of a tombstone or an event, is deleted.
 ///
 /// # Errors
-/// Returns an error if Scheduler or the table does not do it. The item then says that the schedule is missing.
+/// Returns an error if Scheduler or the table does not do it, `NotFound` if the item is gone, and `Unavailable` if it
+/// changes in five rounds. Then nothing is noted, unless the table took the note all the same.
 pub async fn sync(
     api: &Api,
     user_id: &str,
@@ -100,8 +102,8 @@ pub async fn sync(
     Err(ApiError::Unavailable("the trigger is changed by somebody else all the time; try again".to_owned()))
 }
 
-/// Returns the ttl of a tombstone: it is kept for longer than any queue keeps a fire. One whose schedule is not deleted
-/// yet has none, because nobody would see the schedule after it.
+/// Returns the ttl of a tombstone, in seconds since 1970: 30 days from now, longer than any queue keeps a fire. One
+/// whose schedule or secret is not deleted yet has none, because nobody would see what is left after it.
 pub fn tombstone_ttl() -> i64 {
     times::now().as_second() + TOMBSTONE_SECONDS
 }
@@ -110,7 +112,7 @@ pub fn tombstone_ttl() -> i64 {
 /// again has not been overtaken by anybody.
 ///
 /// # Errors
-/// Returns [`ApiError::Saved`] if Scheduler or the table does not do it.
+/// Returns [`ApiError::Saved`] if Scheduler or the table does not do it, and `NotFound` if the item is gone.
 pub async fn sync_saved(
     api: &Api,
     user_id: &str,
@@ -124,14 +126,15 @@ pub async fn sync_saved(
     })
 }
 
-/// Returns true if Scheduler may have another schedule than the item says, or one too many.
+/// Returns true if Scheduler may have another schedule than the item says, none yet, or one too many.
 pub fn needs_sync(item: &Map<String, Value>) -> bool {
     let is_schedule = kind_of(item) == Some("schedule");
     if item.contains_key("scheduleVersion") { !is_schedule || !is_synced(item) } else { is_schedule }
 }
 
 /// Returns true if Scheduler has another schedule than the item notes: somebody may have deleted or changed it there.
-/// It is not simply written again, because a rate would count anew.
+/// It is not simply written again, because a rate would count anew. Returns false if Scheduler cannot be asked, and for
+/// a schedule that fires no more.
 pub async fn is_lost(api: &Api, id: &str, item: &Map<String, Value>) -> bool {
     let now = times::now();
     // One that fires no more is not there.

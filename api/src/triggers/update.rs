@@ -39,12 +39,12 @@ const MAX_ROUNDS: usize = 5;
 
 /// `PUT /triggers/{id}`: merges the body into the trigger, writes the difference, and makes Scheduler and the webhook
 /// agree with it. `enabled` in the body is ignored: the routes for switching set it. Without `If-Match` it is merged
-/// again if another change came first.
+/// again if another change came first, in five rounds at most.
 ///
 /// # Errors
 /// Returns an error if there is no such trigger, fields are wrong, another trigger has the alias, the version is
-/// another one, or a service does not answer. In the last case the item may be changed already, and its schedule counts
-/// as missing.
+/// another one, others change the trigger in five rounds, or a service refuses or does not answer. In the last case the
+/// item may be changed already, and its schedule or its webhook may be missing.
 pub async fn update(
     State(api): State<Arc<Api>>,
     caller: Caller,

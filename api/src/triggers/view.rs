@@ -33,8 +33,8 @@ const SHOWN: [&str; 15] = [
 ];
 
 /// Returns a trigger as answers show it at `now`: the members that clients set, [`SHOWN`], and the states of its
-/// schedule and its webhook, the schedule in words and its next run. Nulls are left out, and members that the frontend
-/// requires are empty texts.
+/// schedule and its webhook, the schedule in words, and its next run if its state is `ok`. Nulls are left out. A member
+/// that the frontend requires and the item lacks is an empty text.
 pub fn view(item: &Map<String, Value>, now: Timestamp) -> Value {
     let Draft(mut shown) = Draft::of_item(item);
     for name in SHOWN {
@@ -95,8 +95,8 @@ pub fn add_skip_reason(answer: &mut Value, trigger: &Map<String, Value>) {
     }
 }
 
-/// Returns the time at which Scheduler got the schedule, as far as the item says. A rate counts from it. Without a
-/// readable time it is `now`.
+/// Returns the time at which Scheduler got the schedule, as far as the item says, or else that of the trigger's
+/// creation. A rate counts from it. Without a readable time it is `now`.
 pub fn saved_at(item: &Map<String, Value>, now: Timestamp) -> Timestamp {
     let text = ["scheduleSavedAt", "createdAt"].into_iter().find_map(|name| item.get(name)?.as_str());
     text.and_then(|text| text.parse().ok()).unwrap_or(now)
@@ -108,8 +108,8 @@ pub fn is_synced(item: &Map<String, Value>) -> bool {
 }
 
 /// Returns the state of a trigger's schedule. `disabled`: the trigger is switched off. `done`: it fires no more.
-/// `missing`: a write was cut short, or no schedule was ever made. `ok`: anything else. `None` if there is no schedule,
-/// and none is left.
+/// `missing`: a write was cut short, so that it is missing or one is left over, or none was ever made. `ok`: anything
+/// else. `None` if there is no schedule, and none is left.
 pub fn schedule_status(item: &Map<String, Value>, now: Timestamp) -> Option<&'static str> {
     let is_left = if is_tombstone(item) { has_schedule(item) } else { item.contains_key("scheduleVersion") };
     match schedule_of(item).filter(|_| !is_tombstone(item)) {

@@ -9,8 +9,8 @@ use crate::{
     triggers::sync::tombstone_ttl,
 };
 
-/// Returns the change of a trigger's alias from `before` to `wanted`. An alias that it gives up leads to the trigger as
-/// long as a tombstone would.
+/// Returns the change of a trigger's alias from `before` to `wanted`. The pointer of an alias that it gives up is kept
+/// for 30 days, as a tombstone is: senders are told by 410 that it is gone, unless a trigger takes it anew.
 pub(crate) fn alias_change<'a>(
     Caller(user_id): &Caller,
     trigger_id: &str,

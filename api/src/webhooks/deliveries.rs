@@ -17,7 +17,7 @@ use crate::{
     webhooks::{config_text, find_hooked},
 };
 
-/// The number of refusals that are shown, and of other receipts.
+/// The most refusals that are shown, and the most other receipts.
 const SHOWN: usize = 50;
 /// The time after which a delivery that was not dispatched is taken for lost, in seconds.
 const LOST_SECONDS: i64 = 60;
@@ -39,7 +39,7 @@ const MEMBERS: [&str; 10] = [
 /// strangers can cause, hide nothing that was accepted.
 ///
 /// # Errors
-/// Returns an error if there is no such trigger or it has no webhook, or the table does not answer.
+/// Returns an error if there is no such trigger or it has no webhook, or the table refuses or does not answer.
 pub async fn list(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
     let item = find_hooked(&api, &caller, &id).await?;
     let hook_id = config_text(&item, "hookId").ok_or(ApiError::NotFound)?;
@@ -51,7 +51,7 @@ pub async fn list(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<St
 }
 
 /// Returns a receipt as answers show it at `now`. `state` is `refused`, `handshake`, `dispatched`, `pending`, or after
-/// a minute without a dispatch `notDispatched`.
+/// a minute without a dispatch `notDispatched`. `message` explains what does not speak for itself.
 fn shown(receipt: &Map<String, Value>, now: Timestamp) -> Value {
     let mut shown: Map<String, Value> =
         MEMBERS.iter().filter_map(|name| Some(((*name).to_owned(), receipt.get(*name)?.clone()))).collect();

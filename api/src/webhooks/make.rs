@@ -33,7 +33,8 @@ const MAX_ROUNDS: usize = 5;
 /// The random bytes of a secret that is made here.
 const SECRET_BYTES: usize = 32;
 
-/// Returns the draft with a hook id if it has a webhook. Nobody can guess the id, and no client chooses it.
+/// Returns the draft with a hook id if it has a webhook. An id that it has already stays. Nobody can guess the id, and
+/// no client chooses it.
 #[must_use]
 pub fn with_hook(mut draft: Draft) -> Draft {
     if draft.has_webhook()
@@ -46,7 +47,7 @@ pub fn with_hook(mut draft: Draft) -> Draft {
 }
 
 /// Adds the webhook's address to an answer about a trigger that has one, with that of its alias if it has one, and with
-/// its `secret` if that was made just now. A tombstone has none.
+/// its `secret` if that was made just now. Without the hooks surface an address is a path alone. A tombstone has none.
 pub fn with_webhook(reply: Reply, api: &Api, item: &Map<String, Value>, secret: Option<&Secret>) -> Reply {
     let Some(hook_id) = config_text(item, "hookId").filter(|_| !is_tombstone(item)) else { return reply };
     let base = api.settings.hooks.as_ref().map(|hooks| hooks.url.as_str()).unwrap_or_default();
@@ -61,10 +62,12 @@ pub fn with_webhook(reply: Reply, api: &Api, item: &Map<String, Value>, secret: 
 }
 
 /// Completes the webhook of a trigger that was just saved. Returns the item as it is then, and the secret if it was
-/// made now. A trigger without a webhook, or with a complete one, is returned as it is.
+/// made now. A tombstone, or a trigger without a webhook or with a complete one, is returned as it is.
 ///
 /// # Errors
-/// Returns an error if a service does not answer. The webhook then counts as missing.
+/// Returns [`ApiError::Saved`] with the cause, such as a service that refuses or does not answer. The webhook then
+/// counts as missing, unless the item was written all the same. Returns `NotFound` if the trigger was deleted
+/// meanwhile.
 pub async fn completed(
     api: &Api,
     user_id: &str,
@@ -86,10 +89,13 @@ pub async fn completed(
 }
 
 /// Stores a secret as the present one, and returns the item as it is then. The secret before it stays live for
-/// `grace_seconds`. Those that are still live end then at the latest.
+/// `grace_seconds`. Those before that one that are still live end then at the latest.
 ///
 /// # Errors
-/// Returns an error if a service does not answer. The secret before it is then still the present one.
+/// Returns an error if a service refuses or does not answer, or if others change the item in five rounds. The secret
+/// before it is then still the present one, unless the item was written all the same. Returns `Conflict` if webhooks
+/// are not deployed, and `NotFound` if the item names no hook, or if the trigger was deleted meanwhile: then the secret
+/// is deleted, too.
 pub async fn store(
     api: &Api,
     user_id: &str,
@@ -139,12 +145,12 @@ pub async fn store(
 
 /// Deletes the secret of a tombstone's webhook, and returns the tombstone as it is then: without `webhookConfig`. The
 /// pointers of the hook and its alias expire 30 days from now. So does the tombstone, unless it has a schedule that
-/// must be deleted before. A tombstone that names no hook is returned as it is. So is one that another request has
-/// changed meanwhile.
+/// must be deleted before. A tombstone that names no hook is returned as it is. If another request has changed it
+/// meanwhile, it is returned as that has left it.
 ///
 /// # Errors
-/// Returns an error if a service does not answer. Returns `Conflict` if webhooks are not deployed, and `NotFound` if
-/// the item is gone. Deleting again completes it.
+/// Returns an error if a service refuses or does not answer. Returns `Conflict` if webhooks are not deployed, and
+/// `NotFound` if the item is gone. Deleting again completes it.
 pub async fn removed(
     api: &Api,
     user_id: &str,

@@ -34,7 +34,8 @@ pub async fn providers(State(api): State<Arc<Api>>) -> Reply {
 /// Reads a trigger of the caller that has a webhook.
 ///
 /// # Errors
-/// Returns `NotFound` if there is no such trigger, and an invalid field if it has no webhook.
+/// Returns `NotFound` if there is no such trigger, an invalid field if it has no webhook, and the error of a table that
+/// refuses or does not answer.
 async fn find_hooked(api: &Api, caller: &Caller, id: &str) -> Result<Map<String, Value>, ApiError> {
     let item = find_alive(api, caller, id).await?;
     let problem = || ApiError::field("eventConfig.eventSourceId", "the trigger has no webhook");
@@ -46,7 +47,7 @@ pub(crate) fn config_text<'a>(item: &'a Map<String, Value>, name: &str) -> Optio
     item.get("webhookConfig")?.get(name)?.as_str()
 }
 
-/// Returns the scheme of an item's webhook, or `None` if it is not understood.
+/// Returns the scheme of an item's webhook, or `None` if it has no `webhookConfig` or its scheme is not understood.
 fn scheme_of(item: &Map<String, Value>) -> Option<Scheme> {
     Scheme::read(item.get("webhookConfig")?.as_object()?, &mut Vec::new())
 }

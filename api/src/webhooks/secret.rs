@@ -22,12 +22,12 @@ const DEFAULT_GRACE_SECONDS: i64 = 24 * 60 * 60;
 const LONGEST_GRACE_SECONDS: i64 = 7 * 24 * 60 * 60;
 
 /// `POST /triggers/{id}/webhook/secret`: `{secret?, graceSeconds?}`. Senders such as Slack and Stripe choose their
-/// secret themselves; without one, a secret is made here and returned this once. It also completes a webhook that was
-/// cut short.
+/// secret themselves; without one, a secret is made here and returned this once. The grace time is a day unless
+/// `graceSeconds` says otherwise. It also completes a webhook that was cut short.
 ///
 /// # Errors
-/// Returns an error if there is no such trigger or it has no webhook, if a field is wrong, or if a service does not
-/// answer.
+/// Returns an error if there is no such trigger or it has no webhook, if a field is wrong, if webhooks are not
+/// deployed, if others change the trigger in five rounds, or if a service refuses or does not answer.
 pub async fn rotate(
     State(api): State<Arc<Api>>,
     caller: Caller,

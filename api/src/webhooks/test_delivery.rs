@@ -30,13 +30,15 @@ use crate::{
 const MOST_HEADERS: usize = 50;
 const LONGEST_HEADER: usize = 1_024;
 
-/// `POST /triggers/{id}/webhook/test`: `{body?, headers?}`. It runs the trigger like any delivery. Its receipt has
-/// the `senderId` that is returned, whatever the headers say. One that counts as sent again has the receipt of the first.
-/// If the trigger is off, the answer says with which `skipReason` the execution will be recorded.
+/// `POST /triggers/{id}/webhook/test`: `{body?, headers?}`. It runs the trigger like any delivery. Without a body it
+/// sends a sample. Its receipt has the `senderId` that is returned, whatever the headers say. One that counts as sent
+/// again has the receipt of the first. If the trigger is off, the answer says with which `skipReason` the execution will
+/// be recorded.
 ///
 /// # Errors
-/// Returns an error if there is no such trigger or it has no webhook, if a header is wrong, or if Lambda does not take
-/// the invocation.
+/// Returns an error if there is no such trigger or it has no webhook, if webhooks are not deployed, if a header is
+/// wrong, if the body has more than 200 KiB or its event is too large, if the table refuses or does not answer, or if
+/// Lambda does not take the invocation. In the last case the delivery may come all the same.
 pub async fn send(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -69,10 +71,11 @@ pub async fn send(
 }
 
 /// Reads the headers of a test delivery, an object of at most [`MOST_HEADERS`] texts. Any header may be sent, as long
-/// as it is one. Without an object there are none.
+/// as it is one. Without a value, or with null, there are none.
 ///
 /// # Errors
-/// The error names every header that is none.
+/// The error names every header that is none, or whose value has more than 1,024 bytes. Any other value, and an object
+/// of more headers, is an error of `headers` as a whole.
 fn headers(value: Option<&Value>) -> Result<Map<String, Value>, ApiError> {
     let members = match value {
         None | Some(Value::Null) => return Ok(Map::new()),
