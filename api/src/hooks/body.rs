@@ -51,7 +51,7 @@ pub fn read(body: &[u8], content_type: &str, preset: Preset) -> Result<Body, Bod
     let body = if is_json {
         json(text)?
     } else if kind == "application/x-www-form-urlencoded" {
-        form(text, preset)
+        form(text, preset)?
     } else {
         match json(text) {
             Ok(body) if begins_as_json => body,
@@ -106,14 +106,17 @@ fn of_value(value: Value) -> Body {
 
 /// Reads a form as an object of texts. A name that occurs several times gets a list. If GitHub or Slack sent a field
 /// `payload` alone and it is JSON, the body is that JSON.
-fn form(text: &str, preset: Preset) -> Body {
+///
+/// # Errors
+/// `TooDeep` if that JSON is nested too deeply to be read.
+fn form(text: &str, preset: Preset) -> Result<Body, BodyError> {
     let pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = form_urlencoded::parse(text.as_bytes()).collect();
     if let [(name, payload)] = &pairs[..]
         && name == "payload"
         && matches!(preset, Preset::Github | Preset::Slack)
-        && let Ok(body) = json(payload)
+        && let Some(read) = Some(json(payload)).filter(|read| *read != Err(BodyError::NotJson))
     {
-        return body;
+        return read;
     }
     let mut members = Map::new();
     for (name, value) in pairs {
@@ -126,7 +129,7 @@ fn form(text: &str, preset: Preset) -> Body {
             Some(first) => *first = Value::Array(vec![first.take(), value]),
         }
     }
-    of_value(Value::Object(members))
+    Ok(of_value(Value::Object(members)))
 }
 
 #[cfg(test)]
@@ -168,6 +171,7 @@ mod tests {
             for kind in ["application/json", "text/plain"] {
                 assert_eq!(read(&nested, kind).err(), problem.clone(), "{levels} {kind}");
             }
+            assert_eq!(read(&format!("payload={nested}"), form).err(), problem, "{levels} {form}");
         }
     }
 }
