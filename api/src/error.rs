@@ -203,14 +203,18 @@ impl IntoResponse for ApiError {
 }
 
 impl From<StoreError> for ApiError {
-    /// Returns the error for a client, and logs the cause. A `ValidationException` of DynamoDB is the client's fault, a
-    /// row that is not understood an internal one, and anything else means to try again.
+    /// Returns the error for a client, and logs the cause. What DynamoDB can never take is the client's fault: a
+    /// `ValidationException`, or such a write of a transaction. A row that is not understood is an internal error, and
+    /// anything else means to try again.
     fn from(error: StoreError) -> Self {
         tracing::error!(cause = %agent_trigger::error_chain::chain(&error), "the table failed");
         match error {
             StoreError::Unreadable => Self::Internal,
             // Numbers, depths and sizes that DynamoDB does not take.
             StoreError::Service { code, message, .. } if code == "ValidationException" => {
+                Self::InvalidArgument(format!("the table does not take it: {message}"))
+            }
+            StoreError::Unwritable { message, .. } => {
                 Self::InvalidArgument(format!("the table does not take it: {message}"))
             }
             _ => Self::Unavailable("the table does not answer; try again".to_owned()),
@@ -253,6 +257,31 @@ impl From<SecretError> for ApiError {
         match error {
             SecretError::Denied => Self::Upstream("the Parameter Store does not let the API in".to_owned()),
             _ => Self::Unavailable("the Parameter Store does not answer; save again to complete this".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_table_can_never_take_is_not_tried_again() {
+        let service = |code: &str| StoreError::Service {
+            operation: "UpdateItem",
+            code: code.to_owned(),
+            message: "too large".to_owned(),
+        };
+        let unwritable = StoreError::Unwritable { index: 0, message: "too large".to_owned() };
+        for (error, is_clients) in [
+            (service("ValidationException"), true),
+            (unwritable, true),
+            (service("ThrottlingException"), false),
+            (StoreError::Contended, false),
+        ] {
+            let words = error.to_string();
+            let is_invalid = matches!(ApiError::from(error), ApiError::InvalidArgument(_));
+            assert_eq!(is_invalid, is_clients, "{words}");
         }
     }
 }
