@@ -123,8 +123,10 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
 
 /// Returns true if the host is this machine. So a name that a page has made to point here is not served.
 fn is_loopback(headers: &HeaderMap) -> bool {
-    let host = text(headers, header::HOST).map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
-    host.is_some_and(|host| ["127.0.0.1", "localhost", "[::1]"].contains(&host))
+    let Some(host) = text(headers, header::HOST) else { return false };
+    ["127.0.0.1", "localhost", "[::1]"]
+        .iter()
+        .any(|name| host.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(':')))
 }
 
 /// Returns true if the request has no `Origin`, or that of its own host. A page of another origin has another one.
@@ -145,4 +147,29 @@ fn has_key(headers: &HeaderMap, key: &str) -> bool {
         text(headers, header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
     let differences = bearer.bytes().zip(key.bytes()).fold(0, |found, (left, right)| found | (left ^ right));
     differences == 0 && bearer.len() == key.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_the_names_of_this_machine_are_served() {
+        for (host, is_served) in [
+            (Some("127.0.0.1:9012"), true),
+            (Some("localhost"), true),
+            (Some("[::1]"), true),
+            (Some("[::1]:9012"), true),
+            (Some("localhost.example.com"), false),
+            (Some("127.0.0.1.example.com:9012"), false),
+            (Some("example.com:9012"), false),
+            (Some(""), false),
+            (None, false),
+        ] {
+            let host = host.map(|host| (header::HOST, HeaderValue::from_static(host)));
+            assert_eq!(is_loopback(&host.clone().into_iter().collect()), is_served, "{host:?}");
+        }
+    }
 }
