@@ -186,7 +186,7 @@ pub(crate) fn received_at(webhook: &Value, is_new: bool, id: &str, options: &str
     lines
 }
 
-/// Reads a secret from a file, `-` being the standard input. A newline at its end is none of it.
+/// Reads a secret from a file, `-` being the standard input. At most 4 KiB are read. A newline at its end is dropped.
 fn read_secret(file: &Path) -> Result<String, String> {
     let (mut text, shown) = (String::new(), words::one_line(&file.to_string_lossy()));
     let read = if file == Path::new("-") {

@@ -149,8 +149,8 @@ pub(crate) fn pretty(value: &Value) -> String {
     text
 }
 
-/// Returns a text as a shell takes it as one word, whatever it holds. It may still begin with a hyphen, so it belongs behind
-/// `--` or `--option=`.
+/// Returns a text as a shell takes it as one word, whatever it holds. In quotes, newlines and what [`harmless`]
+/// replaces are spaces. It may still begin with a hyphen, so it belongs behind `--` or `--option=`.
 pub(crate) fn quoted(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':');
     if !text.is_empty() && text.chars().all(is_plain) {
@@ -170,7 +170,7 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     truncate_str(text, width, "…").into_owned()
 }
 
-/// Cuts a text to a width in its middle, because names differ at both ends.
+/// Cuts a text to a width in its middle, because names differ at both ends. A width of 0 cuts nothing.
 pub(crate) fn shorten(text: &str, width: usize) -> String {
     let chars: Vec<char> = text.chars().collect();
     if measure_text_width(text) <= width || width == 0 {

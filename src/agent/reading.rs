@@ -345,7 +345,7 @@ impl Reading {
     }
 
     /// Returns the verdict of an event that ends the run in order, unless that event itself says in the generic way
-    /// that the run failed or stopped short. Unless a reason to stop was noted, a failure noted before replaces success.
+    /// that the run failed or stopped short. Unless a reason to stop was noted, an earlier failure replaces a success.
     fn confirmed(&mut self, frame: &Frame<'_>, verdict: Verdict) -> Verdict {
         if !frame.text.starts_with(b"{") {
             return verdict;
