@@ -77,13 +77,14 @@ pub(crate) struct Execution {
 }
 
 impl Execution {
-    /// Returns the execution of a row, or `None` for a row whose `ttl` has passed: DynamoDB deletes such rows late. `now`
-    /// is in milliseconds since 1970, here and below.
+    /// Returns the execution of a row, or `None` for a row whose `ttl` has passed: DynamoDB deletes such rows late.
+    /// `now` is in milliseconds since 1970, here and below.
     pub(crate) fn new(row: Map<String, Value>, now: i64) -> Option<Self> {
         let item = ExecutionItem::read(row.clone());
         item.ttl.is_none_or(|ttl| ttl > now / 1000).then_some(Self { row, item })
     }
 
+    /// Returns the id, which is empty if the row has none.
     pub(crate) fn id(&self) -> &str {
         self.item.execution_id.as_deref().unwrap_or_default()
     }
@@ -93,6 +94,7 @@ impl Execution {
         self.id().starts_with(part) || self.id().ends_with(part)
     }
 
+    /// Returns the trigger's id, which is empty if the row has none.
     pub(crate) fn trigger(&self) -> &str {
         self.item.trigger_id.as_deref().unwrap_or_default()
     }

@@ -233,6 +233,7 @@ impl Found {
         }
     }
 
+    /// Returns the rows as JSON: an array, or one row, which is null before it begins.
     fn rows(&self) -> Value {
         match self {
             Self::Newest { newest, .. } => newest.executions.iter().map(|one| Value::from(one.row.clone())).collect(),

@@ -278,6 +278,7 @@ impl Which {
     }
 }
 
+/// Takes any text that is not blank, as it stands.
 fn text(text: &str) -> Result<String, &'static str> {
     if text.trim().is_empty() { Err("it is empty") } else { Ok(text.to_owned()) }
 }

@@ -398,6 +398,7 @@ fn plain(item: &Item) -> Map<String, Value> {
     item.iter().map(|(name, value)| (name.clone(), json(value))).collect()
 }
 
+/// Converts a value to plain JSON. Of binary values only their size or number is told.
 fn json(value: &AttributeValue) -> Value {
     let number = |text: &String| serde_json::from_str(text).unwrap_or_else(|_| Value::from(text.as_str()));
     match value {

@@ -104,6 +104,7 @@ pub(crate) async fn run(
     }
 }
 
+/// Prints the address of a webhook. A trigger without one is an error.
 async fn url(webhook: &Webhook<'_>, json: bool, screen: &Screen) -> Result<(), String> {
     let answer = webhook.ask(Method::GET, "", None).await?;
     let (url, trigger) = (&answer["webhook"]["url"], &answer["trigger"]);
@@ -129,6 +130,8 @@ async fn url(webhook: &Webhook<'_>, json: bool, screen: &Screen) -> Result<(), S
     Ok(())
 }
 
+/// Replaces the secret by `secret`, or by a new one, which is printed. The one before works for `grace` seconds more, or
+/// for the control plane's default without it.
 async fn rotate(
     webhook: &Webhook<'_>,
     secret: Option<String>,

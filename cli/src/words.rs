@@ -114,6 +114,7 @@ pub(crate) fn rfc3339(millis: i64) -> String {
     format!("{date}T{:02}:{:02}:{:02}Z", at.hour(), at.minute(), at.second())
 }
 
+/// Returns the moment so many milliseconds after 1970, or the beginning of 1970 for one that has no date here.
 fn instant(millis: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
