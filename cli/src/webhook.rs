@@ -130,8 +130,8 @@ async fn url(webhook: &Webhook<'_>, json: bool, screen: &Screen) -> Result<(), S
     Ok(())
 }
 
-/// Replaces the secret by `secret`, or by a new one, which is printed. The one before works for `grace` seconds more, or
-/// for the control plane's default without it.
+/// Replaces the secret by `secret`, or by a new one, which is printed. The one before works for `grace` seconds more,
+/// or for the control plane's default without it.
 async fn rotate(
     webhook: &Webhook<'_>,
     secret: Option<String>,

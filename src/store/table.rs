@@ -88,13 +88,13 @@ pub trait Table {
     /// Makes one write. `return_new` asks for the item after an update.
     ///
     /// # Errors
-    /// Returns an error if the table gives no result. It is then unknown whether the write was applied.
+    /// Returns an error if the table gives no result. The write may have been applied all the same.
     fn write(&self, write: ConditionalWrite, return_new: bool) -> impl Future<Output = Result<Written, StoreError>>;
 
     /// Makes all of `writes` or none of them.
     ///
     /// # Errors
-    /// Returns an error if a write can never be made, or if the table gives no result. In the second case it is unknown
-    /// whether the writes were applied.
+    /// Returns an error if a write can never be made, or if the table gives no result. In the second case the writes
+    /// may have been applied all the same.
     fn transact(&self, writes: Vec<ConditionalWrite>) -> impl Future<Output = Result<Transacted, StoreError>>;
 }
