@@ -158,7 +158,7 @@ async fn settle_message(
 ///
 /// # Errors
 /// Returns an error if the report must be delivered again: an attempt may still be at work, or the table, the timer or
-/// Step Functions does not answer.
+/// Step Functions gives no result.
 async fn settle_report(app: &App, report: Report<'_>, deadline: Deadline) -> Result<(), Unsettled> {
     let span = tracing::Span::current();
     span.record("requestId", &report.request_context.request_id);
@@ -358,7 +358,7 @@ impl Settler<'_> {
     /// one whether it has a threshold or not. An unreadable item makes none.
     ///
     /// # Errors
-    /// Returns an error if the table does not answer.
+    /// Returns an error if the table gives no result.
     async fn is_due(&self, event: &BusEvent, user_id: &str, trigger_id: &str) -> Result<bool, Unsettled> {
         let Some(item) = self.app.store.trigger(user_id, trigger_id).await? else { return Ok(true) };
         let Ok(trigger) = TriggerItem::read(item) else { return Ok(false) };
@@ -375,7 +375,7 @@ impl Settler<'_> {
     ///
     /// # Errors
     /// Returns an error if a trigger could not be settled, once all others were tried. Returns one before any is tried
-    /// if the table does not answer which triggers there are, or what the attempts did.
+    /// if the table does not say which triggers there are, or what the attempts did.
     async fn settle_subscribers(&self, event: &BusEvent, may_create: bool) -> Result<(), Unsettled> {
         let mut after = None;
         let mut due = Vec::new();

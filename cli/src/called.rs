@@ -35,8 +35,8 @@ struct Words {
 impl Words {
     /// Returns the words for the program at the path `program`, which was started by the word `typed`. Beside the local
     /// run of a release both are called by the path that was typed, because neither need be among the shell's commands.
-    /// A path that a shell would not take as it stands is left out. Elsewhere this program is a command, unless it was
-    /// typed as one of the current folder.
+    /// In place of a path that a shell would not take as it stands, `./triggerctl` is given. Elsewhere this program is
+    /// a command, unless it was typed as one of the current folder.
     fn of(typed: Option<&str>, program: Option<&Path>) -> Self {
         let is_release = program.is_some_and(|path| path.with_file_name(LOCAL_RUN).is_file());
         if !is_release {

@@ -26,7 +26,8 @@ const SETTINGS: [&str; 2] = ["MIN_SCHEDULE_MINUTES", "AGENT_ON_AGENTCORE"];
 /// Says what is wrong with the triggers in a file, and what an event would make of them. Returns whether all are valid.
 ///
 /// # Errors
-/// If a file is not readable, or holds no trigger, or the event is none.
+/// If a file cannot be read as JSON, or holds no trigger or anything but objects. An event is refused for triggers of
+/// type schedule alone, and if it and the trigger are both the standard input.
 pub(crate) async fn check(file: &Path, event: Option<&Path>, json: bool, screen: &Screen) -> Result<bool, String> {
     if event == Some(file) && file == Path::new(STDIN) {
         return Err("only one of the trigger and the event can be the standard input".to_owned());

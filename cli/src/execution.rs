@@ -78,11 +78,13 @@ pub(crate) struct Execution {
 
 impl Execution {
     /// Returns the execution of a row, or `None` for a row whose `ttl` has passed: DynamoDB deletes such rows late.
+    /// `now` is in milliseconds since 1970, here and below.
     pub(crate) fn new(row: Map<String, Value>, now: i64) -> Option<Self> {
         let item = ExecutionItem::read(row.clone());
         item.ttl.is_none_or(|ttl| ttl > now / 1000).then_some(Self { row, item })
     }
 
+    /// Returns the id, which is empty if the row has none.
     pub(crate) fn id(&self) -> &str {
         self.item.execution_id.as_deref().unwrap_or_default()
     }
@@ -92,6 +94,7 @@ impl Execution {
         self.id().starts_with(part) || self.id().ends_with(part)
     }
 
+    /// Returns the trigger's id, which is empty if the row has none.
     pub(crate) fn trigger(&self) -> &str {
         self.item.trigger_id.as_deref().unwrap_or_default()
     }
@@ -106,6 +109,7 @@ impl Execution {
         fired_at(self.id())
     }
 
+    /// Returns the state at `now`. A running one is stale once its lease is over by more than clocks may differ.
     pub(crate) fn state(&self, now: i64) -> State {
         match self.item.status.as_deref().and_then(Status::from_name) {
             Some(Status::Running) if LEASE.is_alive(self.item.lease_until, now) => State::Running,
@@ -118,7 +122,8 @@ impl Execution {
         }
     }
 
-    /// Returns how long the execution took, or how long it has been running. When a stale one ended is not known.
+    /// Returns how long the execution took, or how long it has been running, in milliseconds. Returns `None` if that is
+    /// not known, as of a stale one, and of one that ended without a record of it.
     pub(crate) fn duration(&self, now: i64) -> Option<i64> {
         match self.state(now) {
             State::Running => Some(now.saturating_sub(self.started_at()?).max(0)),

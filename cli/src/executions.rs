@@ -48,12 +48,13 @@ pub(crate) async fn show(
     }
 }
 
-/// Follows the newest executions, or one, until Ctrl-C. One whose trigger and whole id are known is waited for:
-/// the control plane names an execution before it begins. If `to_its_end`, it follows one until that has ended. Returns
-/// false if that one did not complete.
+/// Follows the newest executions, or one, until Ctrl-C. One whose trigger and whole id are known is waited for: the
+/// control plane names an execution before it begins. If `to_its_end`, it follows one until that has ended, and returns
+/// false if that one did not complete, or the watch ended before it. Otherwise returns true.
 ///
 /// # Errors
-/// A message that says what went wrong at first. What goes wrong later is shown, and tried again.
+/// A message that says what went wrong at first, that the output cannot be written, or that the execution cannot begin
+/// any more. What else goes wrong later is shown, and tried again.
 pub(crate) async fn watch(
     place: &Place,
     (id, to_its_end): (Option<&str>, bool),
@@ -77,11 +78,12 @@ pub(crate) async fn watch(
     }
 }
 
-/// Requests an execution's end, or runs its input again, through the control plane. In a table it acts as the execution's
-/// user, and as `user` if the row names none, as older ones do.
+/// Requests an execution's end (`what` is `cancel`), or runs its input again (`replay`), through the control plane. In
+/// a table it acts as the execution's user. If the row names none, as older ones do, it acts as `user`, or else as the
+/// user who has the trigger.
 ///
 /// # Errors
-/// A message that says what went wrong and what to do about it.
+/// A message that says what went wrong and what to do about it, also if `user` is another user than the execution's.
 pub(crate) async fn act(
     place: Place,
     user: Option<&str>,
@@ -186,6 +188,8 @@ enum Found {
 }
 
 impl Found {
+    /// Reads the executions that are asked for. If one is asked for, none and several are errors, except that one which
+    /// is waited for and may still begin is [`Self::NotYet`].
     async fn read(place: &Place, asked: &Asked) -> Result<Self, String> {
         match asked {
             Asked::Newest(which) => {
@@ -229,6 +233,7 @@ impl Found {
         }
     }
 
+    /// Returns the rows as JSON: an array, or one row, which is null before it begins.
     fn rows(&self) -> Value {
         match self {
             Self::Newest { newest, .. } => newest.executions.iter().map(|one| Value::from(one.row.clone())).collect(),

@@ -72,7 +72,7 @@ impl Columns {
         format!("{}{GAP}{trigger}{duration}{GAP}TOKENS", header.join(GAP))
     }
 
-    /// Returns the painted status and the rest of the first line.
+    /// Returns the status, which the caller paints, and the rest of the first line.
     fn first(&self, execution: &Execution, longest: i64, now: i64) -> (String, String) {
         let state = execution.state(now);
         let status = words::pad(&format!("{} {}", state.symbol(), state.word()), STATUS);

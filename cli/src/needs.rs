@@ -65,7 +65,9 @@ impl Needs {
     }
 }
 
-/// Returns a setting as the control plane's code gets it. `given` looks up what is set.
+/// Returns a setting as the control plane's code gets it. `given` looks up what is set. The queue `none` is no queue. A
+/// function, group or role that is not set gets a value that is never used. The settings of the hooks surface count
+/// only if all of them are set, and its address is returned without the `/hooks` at its end.
 pub(crate) fn setting(name: &str, given: impl Fn(&str) -> Option<String>) -> Option<String> {
     match name {
         name if name == QUEUE.0 => given(name).filter(|queue| queue != NO_QUEUE),

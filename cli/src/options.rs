@@ -278,6 +278,7 @@ impl Which {
     }
 }
 
+/// Takes any text that is not blank, as it stands.
 fn text(text: &str) -> Result<String, &'static str> {
     if text.trim().is_empty() { Err("it is empty") } else { Ok(text.to_owned()) }
 }
@@ -293,7 +294,7 @@ fn limit(text: &str) -> Result<usize, &'static str> {
     limit.ok_or("it takes a whole number from 1 to 10000")
 }
 
-/// Reads a moment in milliseconds since 1970.
+/// Reads a moment: an RFC 3339 time, or how long ago it was, such as 30m. Returns it in milliseconds since 1970.
 fn since(text: &str) -> Result<i64, &'static str> {
     if let Some(at) = crate::words::parse_time(text) {
         return Ok(at);

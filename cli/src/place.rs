@@ -32,7 +32,7 @@ impl Place {
     /// Finds the place by the options, the environment and the local run's file.
     ///
     /// # Errors
-    /// Everything that is missing or malformed.
+    /// Everything that is missing or malformed, or that requests there do not act for `--user`.
     pub(crate) async fn find(options: &PlaceOptions) -> Result<Self, String> {
         // clap sees only a conflict of options that stand on the same side of the command.
         if options.api.is_some() && options.table.is_some() {

@@ -126,7 +126,7 @@ impl Requests {
     /// act for others.
     ///
     /// # Errors
-    /// If they act for another user.
+    /// If they act for another user, or the control plane does not say for whom.
     pub(crate) async fn acts_for(&self, user: &str) -> Result<(), String> {
         if matches!(self, Self::Here(_)) {
             return Ok(());
@@ -188,7 +188,7 @@ impl Requests {
     /// Sends a request as `user`, where the control plane runs here. At an address the token says who calls.
     ///
     /// # Errors
-    /// If there is no answer, or none of a control plane.
+    /// If there is no answer, or none of a control plane, or if `user` is missing where the control plane runs here.
     pub(crate) async fn send(
         &self,
         user: Option<&str>,
@@ -278,7 +278,8 @@ impl Answer {
         if self.status.is_success() { Ok(self.body) } else { Err(self.refusal()) }
     }
 
-    /// Returns the version that a failed save has made all the same: a file with this `version` completes it.
+    /// Words which version a failed save has made all the same: a file with this `version` completes it. Returns an
+    /// empty text if it made none.
     fn half_saved(&self) -> String {
         let details = &self.body["details"];
         match (details["triggerId"].as_str(), details["version"].as_u64()) {

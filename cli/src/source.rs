@@ -151,6 +151,7 @@ impl Source {
     }
 }
 
+/// Returns true if the host of a URL is `localhost` or a loopback address.
 pub(crate) fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())

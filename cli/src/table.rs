@@ -98,7 +98,7 @@ pub(crate) struct Newest {
 }
 
 impl Table {
-    /// Opens the table of `source`, without making a request.
+    /// Opens the table of `source`, without sending a request to it.
     ///
     /// # Errors
     /// If there is no region, or `AWS_CA_BUNDLE` is unusable.
@@ -227,9 +227,9 @@ impl Table {
         }
     }
 
-    /// Returns the executions whose id is `id`, or begins or ends with it. One is read by its key if its trigger and its
-    /// whole id are known. Otherwise the trigger's rows are queried, or the table is scanned, to the end: a part of an id
-    /// may mean several.
+    /// Returns the executions whose id is `id`, or begins or ends with it. One is read by its key if its trigger and
+    /// its whole id are known. Otherwise the trigger's rows are queried, or the table is scanned, until a whole id is
+    /// found, or else to the end: a part of an id may mean several.
     ///
     /// # Errors
     /// The message of DynamoDB and what to do about it.
@@ -398,6 +398,7 @@ fn plain(item: &Item) -> Map<String, Value> {
     item.iter().map(|(name, value)| (name.clone(), json(value))).collect()
 }
 
+/// Converts a value to plain JSON. Of binary values only their size or number is told.
 fn json(value: &AttributeValue) -> Value {
     let number = |text: &String| serde_json::from_str(text).unwrap_or_else(|_| Value::from(text.as_str()));
     match value {

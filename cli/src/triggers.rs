@@ -387,7 +387,7 @@ pub(crate) fn runs(schedule: &Map<String, Value>) -> Vec<String> {
     lines
 }
 
-/// Returns the user whose trigger is meant. In a table it is the one who has it, unless an option names somebody.
+/// Returns the user whose trigger is meant: `user`, or else the one who has it in a table, or `None`: the token's user.
 ///
 /// # Errors
 /// If nobody has it, or several have.

@@ -106,6 +106,7 @@ pub(crate) async fn run(
     }
 }
 
+/// Prints the address of a webhook. A trigger without one is an error.
 async fn url(webhook: &Webhook<'_>, json: bool, screen: &Screen) -> Result<(), String> {
     let answer = webhook.ask(Method::GET, "", None).await?;
     let (url, trigger) = (&answer["webhook"]["url"], &answer["trigger"]);
@@ -131,6 +132,8 @@ async fn url(webhook: &Webhook<'_>, json: bool, screen: &Screen) -> Result<(), S
     Ok(())
 }
 
+/// Replaces the secret by `secret`, or by a new one, which is printed. The one before works for `grace` seconds more,
+/// or for the control plane's default without it.
 async fn rotate(
     webhook: &Webhook<'_>,
     secret: Option<String>,
@@ -188,7 +191,7 @@ pub(crate) fn received_at(webhook: &Value, is_new: bool, id: &str, options: &str
     lines
 }
 
-/// Reads a secret from a file, `-` being the standard input. A newline at its end is none of it.
+/// Reads a secret from a file, `-` being the standard input. At most 4 KiB are read. A newline at its end is dropped.
 fn read_secret(file: &Path) -> Result<String, String> {
     let (mut text, shown) = (String::new(), words::one_line(&file.to_string_lossy()));
     let read = if file == Path::new("-") {

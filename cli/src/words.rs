@@ -114,6 +114,7 @@ pub(crate) fn rfc3339(millis: i64) -> String {
     format!("{date}T{:02}:{:02}:{:02}Z", at.hour(), at.minute(), at.second())
 }
 
+/// Returns the moment so many milliseconds after 1970, or the beginning of 1970 for one that has no date here.
 fn instant(millis: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
@@ -149,8 +150,8 @@ pub(crate) fn pretty(value: &Value) -> String {
     text
 }
 
-/// Returns a text as a shell takes it as one word, whatever it holds. It may still begin with a hyphen, so it belongs behind
-/// `--` or `--option=`.
+/// Returns a text as a shell takes it as one word, whatever it holds. In quotes, newlines and what [`harmless`]
+/// replaces are spaces. It may still begin with a hyphen, so it belongs behind `--` or `--option=`.
 pub(crate) fn quoted(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':');
     if !text.is_empty() && text.chars().all(is_plain) {
@@ -170,7 +171,7 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     truncate_str(text, width, "…").into_owned()
 }
 
-/// Cuts a text to a width in its middle, because names differ at both ends.
+/// Cuts a text to a width in its middle, because names differ at both ends. A width of 0 cuts nothing.
 pub(crate) fn shorten(text: &str, width: usize) -> String {
     let chars: Vec<char> = text.chars().collect();
     if measure_text_width(text) <= width || width == 0 {

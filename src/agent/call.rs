@@ -83,8 +83,8 @@ impl Call {
 
     /// Returns the agent's words with everything masked that quotes the prompt, the texts and numbers of `input`, the
     /// system prompt and those of `mcpConfig` in the agent's row, the token of a detached run, or the secret of
-    /// `authorization`, as [`redact`] does. If AgentCore may have withheld the header
-    /// of the A2A version, a hint at this follows, even after no words.
+    /// `authorization`, as [`redact`] does. If AgentCore may have withheld the header of the A2A version, a hint at
+    /// this follows, even after no words.
     pub(super) fn clean(&self, said: &str, authorization: &Authorization) -> String {
         let private = self.private.iter().map(String::as_str).chain(authorization.secret());
         let said = redact(said, &private.collect::<Vec<_>>());

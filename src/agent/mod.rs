@@ -270,7 +270,7 @@ impl Agent {
     /// reading ends and the connection closes.
     ///
     /// # Errors
-    /// Returns [`AgentError::Stalled`] if nothing comes for the idle timeout.
+    /// Returns [`AgentError::Stalled`] if nothing comes for the idle timeout before the run is decided.
     pub async fn read(
         &self,
         answer: Answer,

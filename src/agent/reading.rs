@@ -248,9 +248,9 @@ impl Reading {
         verdict
     }
 
-    /// Returns true if an object is certainly of no protocol, so that it need not be recognised. It must be an unnamed
-    /// frame of a stream without the members by which protocols are recognised, and have no `type` or the one that was
-    /// remembered last. Each `type` of such a frame is remembered, up to 64 bytes.
+    /// Returns true if an object is certainly of no protocol, so that it need not be recognised. It must be a frame of
+    /// a stream with no name or `message`, without the members by which protocols are recognised, and with no `type` or
+    /// the one that was remembered last. Each `type` of such a frame is remembered, up to 64 bytes.
     fn is_known_as_generic(&mut self, frame: &Frame<'_>, members: &Members<'_>) -> bool {
         let is_open = frame.is_document()
             || !matches!(frame.name, b"" | b"message")
@@ -345,7 +345,7 @@ impl Reading {
     }
 
     /// Returns the verdict of an event that ends the run in order, unless that event itself says in the generic way
-    /// that the run failed or stopped short.
+    /// that the run failed or stopped short. Unless a reason to stop was noted, an earlier failure replaces a success.
     fn confirmed(&mut self, frame: &Frame<'_>, verdict: Verdict) -> Verdict {
         if !frame.text.starts_with(b"{") {
             return verdict;

@@ -22,10 +22,11 @@ pub(super) enum StatusClass {
     TimedOut,
 }
 
-/// Classifies a status. 409, 425 and 429 mean that the call was not accepted. A 503 does so only with `Retry-After` or
-/// from AgentCore: proxies also send it after losing a request that they had passed on. 204 to 206 have no answer, and
-/// are a failure, as are 1xx and 5xx. All other 3xx and 4xx reject the call. AgentCore's own statuses are those of
-/// InvokeAgentRuntime: 402 and 429 are its quotas, 424 is a failure of the container, 408 its silence.
+/// Classifies a status. 401 refuses the token. 409, 425 and 429 mean that the call was not accepted. A 503 does so only
+/// with `Retry-After` or from AgentCore: proxies also send it after losing a request that they had passed on. 204 to
+/// 206 have no answer, and are a failure, as are 1xx and 5xx. All other 3xx and 4xx reject the call. AgentCore's own
+/// statuses are those of InvokeAgentRuntime: 402 and 429 are its quotas, and mean that the call was not accepted. 424
+/// is a failure of the container, 408 its silence.
 /// <https://docs.aws.amazon.com/bedrock-agentcore/latest/APIReference/API_InvokeAgentRuntime.html>
 pub(super) fn classify(status: StatusCode, has_retry_after: bool, is_agentcore: bool) -> StatusClass {
     match status.as_u16() {

@@ -88,7 +88,7 @@ impl From<CloseError> for Failure {
 /// left to the caller, because it needs the timer. If the user of `fire` is unknown, the row's user counts.
 ///
 /// # Errors
-/// Returns an error if DynamoDB does not answer, the row keeps changing, or it is another user's.
+/// Returns an error if DynamoDB gives no result, the row keeps changing, or it is another user's.
 pub async fn close_abandoned<T: Table, C: Clock>(
     store: &Store<T, C>,
     lease: Lease,

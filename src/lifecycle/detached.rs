@@ -70,7 +70,7 @@ pub(super) async fn look_later(
 /// was requested: the caller then acts on that row.
 ///
 /// # Errors
-/// Returns an error if DynamoDB does not answer, no look could be sent, or the row keeps changing or is gone.
+/// Returns an error if DynamoDB gives no result, no look could be sent, or the row keeps changing or is gone.
 pub async fn hand_over_dead<T: Table, C: Clock>(
     store: &Store<T, C>,
     looks: &impl Looks,
@@ -107,7 +107,7 @@ pub async fn hand_over_dead<T: Table, C: Clock>(
 /// only what the claim wrote is removed.
 ///
 /// # Errors
-/// Returns the loss of the lease or of the run lock, and a retryable failure if the table does not answer or no look
+/// Returns the loss of the lease or of the run lock, and a retryable failure if the table gives no result or no look
 /// could be sent: there is no call without a timer.
 pub async fn arm<T: Table, C: Clock>(
     held: &OwnedExecution<'_, T, C>,
@@ -192,7 +192,7 @@ pub async fn leave_to_agent<T: Table, C: Clock>(
 /// has the lease, the run lock is left to it.
 ///
 /// # Errors
-/// Returns an error if DynamoDB does not answer.
+/// Returns an error if DynamoDB gives no result.
 pub async fn why_lost<T: Table, C: Clock>(
     held: &OwnedExecution<'_, T, C>,
     report_key: &str,
@@ -279,7 +279,7 @@ pub async fn after_close<T: Table, C: Clock>(
 /// that has ended is left as it is, and its row is returned. Returns `None` if there is no row.
 ///
 /// # Errors
-/// Returns an error if DynamoDB does not answer, or the row is unreadable: the end may have been asked for. Returns an
+/// Returns an error if DynamoDB gives no result, or the row is unreadable: the end may have been asked for. Returns an
 /// error, too, if it is unknown whether the look was sent: the end was asked for. All of it may be repeated.
 pub async fn cancel<T: Table, C: Clock>(
     store: &Store<T, C>,

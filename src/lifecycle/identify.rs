@@ -45,7 +45,7 @@ pub(crate) async fn identify<T: Table, C: Clock>(
 /// id only if it was remembered. Nothing is written.
 ///
 /// # Errors
-/// Returns an error if DynamoDB does not answer.
+/// Returns an error if DynamoDB gives no result.
 pub(crate) async fn recall<T: Table, C: Clock>(
     store: &Store<T, C>,
     fire: &Fire,

@@ -58,7 +58,7 @@ pub enum Looked {
 /// timeout, of 90 minutes or more. Such a look is `Done` here.
 ///
 /// # Errors
-/// Returns an error if DynamoDB does not answer, the next look could not be sent, or the row keeps changing, and the
+/// Returns an error if DynamoDB gives no result, the next look could not be sent, or the row keeps changing, and the
 /// look could not be sent anew either. The queue must deliver it again.
 pub async fn look<T: Table, C: Clock>(
     store: &Store<T, C>,

@@ -119,7 +119,7 @@ async fn enter<T: Table, C: Clock>(
 /// even if it has ended, because it has replaced this one.
 ///
 /// # Errors
-/// Returns an error if DynamoDB does not answer, or the slots keep changing.
+/// Returns an error if DynamoDB gives no result, or the slots keep changing.
 async fn take_slot_or_blocker<T: Table, C: Clock>(
     held: &OwnedExecution<'_, T, C>,
     slots: u32,

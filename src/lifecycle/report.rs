@@ -42,7 +42,7 @@ impl From<ReportAnswer> for AppliedReport {
 /// before they are stored.
 ///
 /// # Errors
-/// Returns an error if DynamoDB does not answer or the row keeps changing. The report may have been applied. The agent
+/// Returns an error if DynamoDB gives no result or the row keeps changing. The report may have been applied. The agent
 /// must try again.
 pub async fn apply_report<T: Table, C: Clock>(
     store: &Store<T, C>,

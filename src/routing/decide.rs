@@ -118,7 +118,7 @@ impl Router<'_> {
     /// - A command to end executions is returned as `Cancel`. An item that cannot be read as a trigger is refused.
     ///
     /// # Errors
-    /// Returns an error if the table does not answer.
+    /// Returns an error if the table gives no result.
     pub(super) async fn decide(&self) -> Result<RoutingDecision, Failure> {
         match &self.event.target {
             EventTarget::Subscribers => self.decide_subscribers().await,
@@ -160,7 +160,7 @@ impl Router<'_> {
     /// refused.
     ///
     /// # Errors
-    /// Returns an error if the table does not answer.
+    /// Returns an error if the table gives no result.
     async fn decide_addressed(&self, trigger_id: &TriggerId, user_id: &UserId) -> Result<RoutingDecision, Failure> {
         let trigger = match self.stored(user_id, trigger_id).await? {
             Ok(trigger) => trigger,
@@ -192,7 +192,7 @@ impl Router<'_> {
     /// understood, the replay is refused, because somebody expects its run.
     ///
     /// # Errors
-    /// Returns an error if the table does not answer.
+    /// Returns an error if the table gives no result.
     async fn decide_replay(
         &self,
         trigger_id: &TriggerId,
@@ -229,7 +229,7 @@ impl Router<'_> {
     /// event that looks like a fire and has no subscriber is unclaimed.
     ///
     /// # Errors
-    /// Returns an error if the table does not answer. A single subscription's failure is in the result instead.
+    /// Returns an error if the table gives no result. A single subscription's failure is in the result instead.
     async fn decide_subscribers(&self) -> Result<RoutingDecision, Failure> {
         let limit = self.context.app.config.chain_depth_limit;
         let depth = match self.event.origin {
@@ -258,7 +258,7 @@ impl Router<'_> {
     /// cannot be read as a trigger.
     ///
     /// # Errors
-    /// Returns an error if the table does not answer.
+    /// Returns an error if the table gives no result.
     async fn stored(
         &self,
         user_id: &UserId,
@@ -310,7 +310,7 @@ impl Router<'_> {
     /// there is a failure, nothing is decided anew: then each trigger is read by the invocation that it is handed to.
     ///
     /// # Errors
-    /// Returns an error if the table does not answer.
+    /// Returns an error if the table gives no result.
     pub(super) async fn decide_only_one_anew(&self, mut subscribers: Subscribers) -> Result<Subscribers, Failure> {
         let Subscribers { due, failures, first: Some(copy), .. } = &subscribers else { return Ok(subscribers) };
         let ([Due { trigger: (user_id, trigger_id), .. }], []) = (&due[..], &failures[..]) else {
@@ -382,7 +382,7 @@ impl Router<'_> {
     /// that reaches the threshold. An event without a time of its own counts at the time of this delivery.
     ///
     /// # Errors
-    /// Returns an error if the table does not answer.
+    /// Returns an error if the table gives no result.
     async fn is_reached(&self, trigger: &TriggerItem, threshold: Threshold) -> Result<bool, Failure> {
         let time = self.event.millis().unwrap_or(self.started.millis);
         let request_id = &self.context.invocation.request_id;

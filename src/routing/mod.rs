@@ -48,7 +48,7 @@ pub(crate) enum Route {
 /// event, what an earlier attempt of this request ran in place is ended.
 ///
 /// # Errors
-/// Returns an error if the table does not answer, if a subscription failed or the event could not be handed on for
+/// Returns an error if the table gives no result, if a subscription failed or the event could not be handed on for
 /// every trigger, if its only trigger is invalid, if a command names something unknown, or if nobody subscribes to an
 /// event that looks like a schedule's.
 pub(crate) async fn route(context: &InvocationContext<'_>, event: &BusEvent) -> Result<Route, Failure> {
@@ -78,7 +78,7 @@ pub(crate) async fn route(context: &InvocationContext<'_>, event: &BusEvent) -> 
 ///
 /// # Errors
 /// Returns what is wrong with the event, unless the fire has a record: then the result is that of the record. Returns
-/// the table's failure if it does not answer.
+/// the table's failure if it gives no result.
 pub(crate) async fn refuse(context: &InvocationContext<'_>, mut invalid: InvalidEvent) -> Result<Value, Failure> {
     let Some(fire) = invalid.fire.take() else {
         tracing::info!(detour = Detour::UnidentifiedEvent.as_str(), "the event names no fire");
@@ -214,7 +214,7 @@ impl Router<'_> {
     /// will not run.
     ///
     /// # Errors
-    /// Returns an error if the table does not answer.
+    /// Returns an error if the table gives no result.
     async fn may_run_in_place(&self, only: &InPlace, decision: &TriggerDecision) -> Result<bool, Failure> {
         let InvocationContext { app: App { store, .. }, invocation, deadline, .. } = self.context;
         let until = deadline.run_until;

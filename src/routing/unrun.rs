@@ -82,7 +82,7 @@ impl Unrun<'_> {
     /// there is nothing to wait for.
     ///
     /// # Errors
-    /// Returns an error if the table does not answer, or the other attempt outlasts the deadline.
+    /// Returns an error if the table gives no result, or the other attempt outlasts the deadline.
     pub(super) async fn wait(&self, detour: Detour) -> Result<(), Failure> {
         tracing::info!(detour = detour.as_str(), "waiting for what an earlier attempt left");
         let InvocationContext { app, deadline, .. } = self.context;
@@ -105,7 +105,7 @@ impl Unrun<'_> {
     /// is new. Otherwise nothing is written, and such a fire has none, `None`, unless an earlier attempt remembered it.
     ///
     /// # Errors
-    /// Returns an error if the table does not answer in time.
+    /// Returns an error if the table gives no result in time.
     async fn id(&self, writes: bool) -> Result<Option<ExecutionId>, Failure> {
         let InvocationContext { app: App { store, .. }, invocation, deadline, .. } = self.context;
         let request_id = &invocation.request_id;

@@ -145,7 +145,7 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
 }
 
 /// Returns a cancellation if the execution of Step Functions that waits for this fire was stopped before the fire's
-/// record could say so. Returns a failure if the table does not answer in time. Returns `None` if nothing was stopped
+/// record could say so. Returns a failure if the table gives no result in time. Returns `None` if nothing was stopped
 /// or nobody waits. An execution that was stopped and then redriven has the same ARN, and so the mark of its stop, which
 /// a command that it sent since passes.
 async fn stopped_caller(context: &InvocationContext<'_>, fire: &Fire) -> Option<RunStop> {
@@ -187,7 +187,7 @@ fn first_attempt(
 /// key is unusable.
 ///
 /// # Errors
-/// Returns an error if the table does not answer. Then the run must not start, because its trigger may have been
+/// Returns an error if the table gives no result. Then the run must not start, because its trigger may have been
 /// switched off.
 async fn stored_trigger(store: &Store, fire: &Fire) -> Result<Option<TriggerItem>, Failure> {
     if fire.trigger.is_some() || fire.is_stored {

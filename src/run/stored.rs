@@ -20,7 +20,7 @@ pub(super) struct Resolved {
 /// switched off or invalid, the result has a `stop`.
 ///
 /// # Errors
-/// Returns an error if the table does not answer. Nothing has been written then.
+/// Returns an error if the table gives no result. Nothing has been written then.
 pub(super) async fn resolve(context: &InvocationContext<'_>, fire: Box<Fire>) -> Result<Resolved, Failure> {
     if !fire.is_stored || fire.trigger.is_some() {
         return Ok(Resolved { fire, stop: None });

@@ -20,7 +20,7 @@ use crate::{
 /// refused report is logged and is no error.
 ///
 /// # Errors
-/// Returns an error if the table does not answer in time, or the row keeps changing. The event must be delivered again.
+/// Returns an error if the table gives no result in time, or the row keeps changing. The event must be delivered again.
 pub(crate) async fn take(app: &App, report: &BusReport, deadline: Deadline) -> Result<Value, StoreError> {
     let BusReport { token, report } = report;
     let (trigger_id, execution_id) = (report.trigger_id.as_str(), report.execution_id.as_str());

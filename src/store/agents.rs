@@ -15,7 +15,7 @@ impl Store {
     /// others and has keys of its own, `userId` and `agentId`.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer.
+    /// Returns an error if DynamoDB gives no result.
     pub(crate) async fn agent_row(
         &self,
         table: &str,

@@ -52,8 +52,8 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// the caller limits the time.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB refuses or does not answer. The start may have been counted all the same. The call
-    /// may be repeated.
+    /// Returns an error if DynamoDB gives no result. The start may have been counted all the same. The call may be
+    /// repeated.
     pub async fn count_start(
         &self,
         execution: ExecutionRef<'_>,

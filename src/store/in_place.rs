@@ -84,7 +84,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// Returns what the attempts of this Lambda request have done. An unreadable trigger counts as none.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer.
+    /// Returns an error if DynamoDB gives no result.
     pub async fn remembered(&self, request_id: &str) -> Result<Remembered, StoreError> {
         let item = self.table.get(keys::in_place_key(request_id), true).await?.unwrap_or_default();
         let is_handed_on = item.get(HANDED_ON).is_some_and(|flag| flag.as_bool() == Ok(&true));

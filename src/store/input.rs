@@ -72,7 +72,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// its trigger limited no overlap. Returns false if no input is kept.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer.
+    /// Returns an error if DynamoDB gives no result.
     pub async fn was_admitted_without_lock(&self, trigger_id: &str, execution_id: &str) -> Result<bool, StoreError> {
         let item = self.table.get(keys::input_key(trigger_id, execution_id), true).await?;
         Ok(item.is_some_and(|item| !item.contains_key(HAS_RUN_LOCK)))
@@ -82,7 +82,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// whose ttl has passed is returned until DynamoDB deletes it.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer.
+    /// Returns an error if DynamoDB gives no result.
     pub async fn input(&self, trigger_id: &str, execution_id: &str) -> Result<Option<Value>, StoreError> {
         let text = self.input_text(trigger_id, execution_id).await?;
         Ok(text.and_then(|text| lenient::parse(&text).ok()))
@@ -92,7 +92,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// is kept.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer.
+    /// Returns an error if DynamoDB gives no result.
     pub async fn input_text(&self, trigger_id: &str, execution_id: &str) -> Result<Option<String>, StoreError> {
         let item = self.table.get(keys::input_key(trigger_id, execution_id), true).await?;
         Ok(item.as_ref().and_then(|item| string(item, "detail")))

@@ -209,7 +209,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// Reads the execution's row, if there is one, in a consistent read. A row whose ttl has passed is returned, too.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer, or the row is unreadable.
+    /// Returns an error if DynamoDB gives no result, or the row is unreadable.
     pub async fn execution(&self, trigger_id: &str, execution_id: &str) -> Result<Option<Row>, StoreError> {
         let item = self.table.get(keys::execution_key(trigger_id, execution_id), true).await?;
         readable(item)
@@ -248,7 +248,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// Returns the execution id that is remembered for a fire that only its Lambda request identifies, or `None`.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer.
+    /// Returns an error if DynamoDB gives no result.
     pub(crate) async fn remembered_execution_id(
         &self,
         trigger_id: &str,

@@ -116,7 +116,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// without a slot, fires from `look_back` before this one, or before now if that is earlier, are looked at.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer, or an item is unreadable.
+    /// Returns an error if DynamoDB gives no result, or an item is unreadable.
     pub async fn neighbours(
         &self,
         holder: Holder<'_>,
@@ -151,7 +151,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// leases last are enough. So a refused fire never reads what those that were refused before it have written.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer, or an item is unreadable.
+    /// Returns an error if DynamoDB gives no result, or an item is unreadable.
     async fn without_room(
         &self,
         holder: Holder<'_>,
@@ -178,7 +178,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// DynamoDB reads and bills all records in between, those that have ended, too.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer.
+    /// Returns an error if DynamoDB gives no result.
     async fn living(
         &self,
         execution: ExecutionRef<'_>,
@@ -209,7 +209,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// Notes in `found` what is known of the holders of `slots`. The rows of some are read at the same time.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer, or a slot names no execution.
+    /// Returns an error if DynamoDB gives no result, or a slot names no execution.
     async fn note_slots(
         &self,
         holder: Holder<'_>,
@@ -233,7 +233,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// row read, and the slot is over if that says that its attempt has ended.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer, or the slot names no execution.
+    /// Returns an error if DynamoDB gives no result, or the slot names no execution.
     async fn holding(
         &self,
         holder: Holder<'_>,

@@ -76,25 +76,25 @@ pub trait Table {
     /// returned until DynamoDB deletes it.
     ///
     /// # Errors
-    /// Returns an error if the table does not answer.
+    /// Returns an error if the table gives no result.
     fn get(&self, key: Key, consistent: bool) -> impl Future<Output = Result<Option<Item>, StoreError>>;
 
     /// Reads all items that a query finds, in the order of their keys. Later writes may be missing or not.
     ///
     /// # Errors
-    /// Returns an error if the table does not answer.
+    /// Returns an error if the table gives no result.
     fn query(&self, query: Query) -> impl Future<Output = Result<Vec<Item>, StoreError>>;
 
     /// Makes one write. `return_new` asks for the item after an update.
     ///
     /// # Errors
-    /// Returns an error if the table does not answer. It is then unknown whether the write was applied.
+    /// Returns an error if the table gives no result. The write may have been applied all the same.
     fn write(&self, write: ConditionalWrite, return_new: bool) -> impl Future<Output = Result<Written, StoreError>>;
 
     /// Makes all of `writes` or none of them.
     ///
     /// # Errors
-    /// Returns an error if a write can never be made, or if the table does not answer. In the second case it is unknown
-    /// whether the writes were applied.
+    /// Returns an error if a write can never be made, or if the table gives no result. In the second case the writes
+    /// may have been applied all the same.
     fn transact(&self, writes: Vec<ConditionalWrite>) -> impl Future<Output = Result<Transacted, StoreError>>;
 }

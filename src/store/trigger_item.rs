@@ -40,7 +40,7 @@ impl Store {
     /// left out, so a page may be empty and still not be the last.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer.
+    /// Returns an error if DynamoDB gives no result.
     pub(crate) async fn subscriptions(&self, event_source_id: &str, after: Option<Cursor>) -> Result<Page, StoreError> {
         let mut expression = Expression::default();
         let condition = expression.equals("GSI2PK", Some(text(keys::subscribers_of(event_source_id))));
@@ -66,7 +66,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// Reads a trigger item in a consistent read. Returns `None` if there is none, or if its ttl has passed.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer.
+    /// Returns an error if DynamoDB gives no result.
     pub(crate) async fn trigger(&self, user_id: &str, trigger_id: &str) -> Result<Option<Value>, StoreError> {
         let item = self.table.get(keys::trigger_key(user_id, trigger_id), true).await?;
         Ok(item.and_then(|item| current(item, self.clock.now_millis())))

@@ -57,7 +57,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// 1970, by the mark that [`Self::stop_caller`] leaves. Returns `None` if it was not stopped.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer.
+    /// Returns an error if DynamoDB gives no result.
     pub(crate) async fn caller_stopped_at(&self, caller: &str) -> Result<Option<i64>, StoreError> {
         let mark = self.table.get(stopped_caller_key(&hash_of(caller)), true).await?;
         // A mark without a time was not written by this version. Whatever was sent is stopped by it.
@@ -69,7 +69,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// trigger and its id. One that begins later finds the mark.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it or does not answer.
+    /// Returns an error if DynamoDB gives no result. The stop may have been written all the same.
     pub(crate) async fn stop_caller(
         &self,
         caller: &str,

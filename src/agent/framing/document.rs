@@ -114,8 +114,8 @@ impl Document {
     }
 }
 
-/// Returns true if behind a string, on lines of their own, stands an object, a frame in a string, or what a runtime
-/// says of an error: then the string was the first of an agent's lines.
+/// Returns true if behind a string, on a line of its own, stands an object, a string that begins like an object or a
+/// frame, or what a runtime says of an error: then the string was the first of an agent's lines.
 pub(crate) fn has_line_of_agent(behind: &[u8]) -> bool {
     let mut lines = behind.split(|byte| *byte == b'\n');
     lines.next().is_some_and(|rest| scan::trim(rest).is_empty())

@@ -164,7 +164,7 @@ pub(super) fn has_text(members: &Members<'_>) -> bool {
 /// A 0 under `success` or `ok` counts only beside a `message`, without an answer and without a count of errors. A
 /// `state`, a `stack` and a `code` do not count beside the answer's text. JSend's `fail` counts only as the `status` of a
 /// frame without the text of an answer. A word of failure under `result` counts only in a frame, beside a `message` or a
-/// `msg` and without another answer. The object must not be about a tool.
+/// `msg` that does not tell of success, and without another answer. The object must not be about a tool.
 fn says_failed(members: &Members<'_>, place: Place) -> bool {
     let has_answer =
         || members.has_any(WHOLE) && members.any(|name, value| WHOLE.contains(name) && value.is_something());
@@ -214,7 +214,7 @@ impl Name {
     ///
     /// - `error`, `errors`, `exception` and its like, an error of the graph: it is not empty, and [`is_nothing_said`]
     ///   does not hold.
-    /// - `errorMessage`, `errorCode`: so, too, and it is no word of success.
+    /// - `errorMessage`, `errorCode`: so, too, and it is no word of success or number below 400.
     /// - `status`, `state`: a word of failure. `status`: a number from 400 to 599, too.
     /// - `result`: it is `error`, `failed`, `failure` or `fail`, in any case.
     /// - `success`, `ok`: false or 0. `succeeded`: false. `isError`, `failed`: true. Each but the 0 may be a text.

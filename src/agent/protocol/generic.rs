@@ -344,7 +344,7 @@ impl Generic {
     /// Makes room for a piece that stands under `under`. The next piece replaces a remark. A member that holds the
     /// whole answer replaces pieces under another. Text after a failure takes the failure back, because the agent went
     /// on, unless it stands under `message` or is a remark. It also lets a later stop word replace one that says that
-    /// the agent waits. Blank text takes nothing back, and neither does the same answer said again.
+    /// the agent waits. Blank text, the same answer said again and a bare word such as `DONE` take nothing back.
     fn make_room(&mut self, under: Under, text: &[u8], transcript: &mut Transcript) {
         let is_whole_answer =
             matches!(under, Under::Member(Name::Response | Name::Answer | Name::Result | Name::Output | Name::Message));

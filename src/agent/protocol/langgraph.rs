@@ -55,8 +55,8 @@ fn has_own_form(frame: &Frame<'_>, members: &Members<'_>) -> bool {
 }
 
 /// Returns true if the data of a frame of `messages` or `updates` has the form of that mode: a list, or an object of
-/// the nodes' changes, each an object or null. A node called `error` is not believed. A frame of `messages/metadata`
-/// may have any data.
+/// one or more nodes' changes, each an object or null. A node called `error` is not believed. The value of
+/// `__interrupt__` and the data of a frame of `messages/metadata` may be anything.
 fn has_form_of_mode(frame: &Frame<'_>) -> bool {
     match frame.name {
         // Each node has the object that it changed, or null.

@@ -15,9 +15,9 @@ enum Mark<'t> {
 }
 
 /// Returns what the whole text of a piece says of the run, or `None` if it is a piece like any other. In an event
-/// stream and in lines, `[DONE]` and `[END]` are marks in any case, and so is `[ERROR]` with its words behind it: many
-/// agents write them by the function that writes their text. `[ERROR]` with several lines behind it is no mark. A
-/// document and plain text have no marks.
+/// stream and in lines, `[DONE]` and `[END]` are marks, in capitals or not, and so is `[ERROR]` with its words behind
+/// it: many agents write them by the function that writes their text. `[ERROR]` with several lines behind it is no
+/// mark. A document and plain text have no marks.
 fn mark_of<'t>(frame: &Frame<'_>, text: &'t [u8]) -> Option<Mark<'t>> {
     let inner = scan::trim(text).strip_prefix(b"[")?;
     if !matches!(frame.source, Source::Sse | Source::Line) {

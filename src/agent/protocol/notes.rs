@@ -75,10 +75,10 @@ pub(super) fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &
 }
 
 /// Notes how a frame says that the agent stopped, by the first of these that it has: a tripwire, a member that asks for
-/// a person, a flag, its own stop reason, that of an object under a member that holds an answer (under `message` only
-/// in a document), and the word of its `status`, `state`, `type` or `event`. A stop reason that says nothing is passed
-/// over. If the transcript has no reason then, a flag that the answer was cut short is one, in a document and in a frame
-/// at the end of the run ([`is_end`]). The last of several frames counts.
+/// a person, a flag, its own stop reason, its `reason` ([`reason_of_end`]), the stop reason of an object under a member
+/// that holds an answer (under `message` only in a document), and the word of its `status`, `state`, `type` or `event`.
+/// A stop reason that says nothing is passed over. If the transcript has no reason then, a flag that the answer was cut
+/// short is one, in a document and in a frame at the end of the run ([`is_end`]). The last of several frames counts.
 pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
     note_reason(frame, members, transcript);
     let is_short = members.get(Name::Short).is_some_and(RawJson::is_true);
