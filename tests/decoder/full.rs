@@ -161,6 +161,25 @@ fn framed(event: &str, text: &str, pad: usize) -> String {
     }
 }
 
+/// What an event's name says is heard behind an answer that is full.
+#[test]
+fn a_name_is_heard_behind_a_full_answer() {
+    for (data, last) in [("\"@\"", "\"boom\""), (r#"{"text":"@"}"#, r#"{"text":"boom"}"#)] {
+        for name in ["", "token"] {
+            let delta = |text: &str| match name {
+                "" => format!("data: {}\n\n", data.replace('@', text)),
+                name => named(name, &data.replace('@', text)),
+            };
+            let full = delta(&"x".repeat(MAX_OUTPUT / 4)).repeat(5);
+            let failed = read(&format!("{full}{}", named("failed", last))).verdict;
+            assert_eq!(failed, Verdict::Failed(AnswerError::Reported { message: Some("boom".to_owned()) }), "{data}");
+            let cancelled = read(&format!("{full}{}", named("run_cancelled", last))).finish_reason;
+            assert_eq!(cancelled, Some(FinishReason::Cancelled), "{data}");
+            assert_eq!(read(&format!("{full}{}", delta("more"))).verdict, Verdict::Completed, "{data}");
+        }
+    }
+}
+
 /// An event that repeats the one before it but for its text is passed over once the answer is full. That changes nothing:
 /// with white space that makes every event another, the same stream is read the same.
 #[test]

@@ -73,7 +73,7 @@ pub(crate) struct Generic {
     /// It waits because a tool needs an approval.
     tool_waits: bool,
     /// The last name of an event, and the last type, that do not say how the run ends.
-    plain_name: Vec<u8>,
+    pub(super) plain_name: Vec<u8>,
     plain_type: Vec<u8>,
     /// The last `kind` of a frame that had no other member which anybody reads, and reported no failure.
     pub(super) plain_kind: Vec<u8>,
