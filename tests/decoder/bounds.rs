@@ -293,3 +293,23 @@ fn the_end_of_a_large_frame_says_how_the_run_ended() {
     let tool = large("{\"type\":\"tool_result\",\"content\":\"", "\",\"is_error\":true}\n{\"text\":\"a\"}\n");
     assert_eq!(whole(NDJSON, &tool).verdict, Verdict::Completed);
 }
+
+/// White space is no part of a document, however large that is and wherever it is cut.
+#[test]
+fn white_space_around_a_document_changes_nothing() {
+    for size in [MAX_EVENT - 2, MAX_EVENT - 1, MAX_EVENT] {
+        let body = format!("\"{}\"", "x".repeat(size));
+        for end in ["", "\n", "\r\n \n"] {
+            let ended = format!("{body}{end}");
+            for chunks in [vec![ended.as_bytes()], vec![body.as_bytes(), end.as_bytes()]] {
+                let outcome = decode(JSON, chunks.into_iter(), End::Framed);
+                assert_eq!(outcome.verdict, Verdict::Completed, "{size} {end:?}");
+            }
+        }
+    }
+    let lines = format!("{{\"a\":\"{}\"}}\n{{\"text\":\"hi\"}}\n", "x".repeat(5_000));
+    for before in ["", "\n", "  \r\n"] {
+        let outcome = whole(JSON, format!("{before}{lines}"));
+        assert_eq!(outcome.output.map(|output| output.text).as_deref(), Some("hi"), "{before:?}");
+    }
+}

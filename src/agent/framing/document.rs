@@ -4,7 +4,7 @@ use serde::de::IgnoredAny;
 
 use crate::agent::framing::{
     frame::{Frame, MAX_EVENT, Rest, Source, is_kept},
-    lines::Buffer,
+    lines::{Buffer, last_token},
 };
 use crate::agent::report::{is_report, is_traceback};
 use crate::json::scan;
@@ -55,9 +55,10 @@ impl Document {
             skim.feed(bytes);
         }
         if self.dropped.is_none() {
+            self.dropped = last_token(&self.kept.0);
             self.kept.cut(bytes, MAX_HEAD);
         }
-        self.dropped = super::lines::last_token(bytes).or(self.dropped).or(Some(b' '));
+        self.dropped = last_token(bytes).or(self.dropped).or(Some(b' '));
     }
 
     /// Returns the bytes of the largest document that is kept whole.

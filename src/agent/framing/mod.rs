@@ -117,8 +117,8 @@ impl Framer {
     /// returns `None`.
     pub(crate) fn lines_of_document(&self) -> Option<Vec<u8>> {
         let Framer::Document(document) = self else { return None };
-        let text = document.whole()?;
-        let end = scan::end_of_object(scan::trim(text))?;
+        let text = scan::trim(document.whole()?);
+        let end = scan::end_of_object(text)?;
         let are_lines = match text.first() {
             Some(b'{') => are_lines(&text[end..]),
             Some(b'"') => has_line_of_agent(&text[end..]),
