@@ -39,7 +39,7 @@ pub(crate) fn now() -> i64 {
     i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Formats a duration in at most six columns.
+/// Formats a duration in at most six columns up to 99 days, in its two largest units. The rest is cut off.
 pub(crate) fn duration(millis: i64) -> String {
     let seconds = millis / 1000;
     match seconds {
@@ -51,7 +51,7 @@ pub(crate) fn duration(millis: i64) -> String {
     }
 }
 
-/// Formats a duration in its largest unit only.
+/// Formats a duration in its largest unit only. The rest is cut off.
 pub(crate) fn roughly(millis: i64) -> String {
     let seconds = millis.max(0) / 1000;
     match seconds {
