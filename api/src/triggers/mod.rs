@@ -26,7 +26,10 @@ use crate::{
     request::{Params, Path},
     store::triggers::{MOST_LISTED, is_shown, is_tombstone},
     times,
-    triggers::view::{is_enabled, view},
+    triggers::{
+        draft::kind_of,
+        view::{is_enabled, view},
+    },
     webhooks::make::with_webhook,
 };
 
@@ -50,7 +53,7 @@ pub async fn list(State(api): State<Arc<Api>>, caller: Caller, params: Params) -
     let health = params.get("health");
     let wanted = |item: &Map<String, Value>| {
         let text = |name: &str| item.get(name).and_then(Value::as_str);
-        kind.is_none_or(|kind| text("type") == Some(kind))
+        kind.is_none_or(|kind| kind_of(item) == Some(kind))
             && enabled.is_none_or(|enabled| enabled == is_enabled(item))
             && health.is_none_or(|health| text("health").unwrap_or("ok") == health)
     };

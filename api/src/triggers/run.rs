@@ -16,7 +16,7 @@ use crate::{
     reply::Reply,
     request::Path,
     times::{self, rfc3339},
-    triggers::{find_alive, view::add_skip_reason},
+    triggers::{draft::kind_of, find_alive, view::add_skip_reason},
 };
 
 /// `POST /triggers/{id}/run`: invokes the run function with the trigger's fire of this moment, and answers 202 with the
@@ -28,8 +28,7 @@ use crate::{
 pub async fn run(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
     let item = find_alive(&api, &caller, &id).await?;
     let user_id = &caller.0;
-    let is_schedule = item.get("type").is_some_and(|kind| kind == "schedule");
-    let (event, execution) = if is_schedule {
+    let (event, execution) = if kind_of(&item) == Some("schedule") {
         // It runs as its schedule would, at this moment. Such a fire has no id of a bus.
         let now = times::now();
         let event = json!({"detail-type": "Scheduled Event", "source": "agent-trigger.api", "detail":

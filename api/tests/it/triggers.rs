@@ -304,6 +304,30 @@ async fn lists_are_paged_and_filtered() {
     assert_eq!(api.get(&path).await.expect(200)["triggers"].as_array().unwrap().len(), 1);
 }
 
+/// Items of other writers may leave out their type. They are what they are shown as.
+#[tokio::test]
+async fn a_trigger_without_a_type_is_what_it_is_shown_as() {
+    let world = World::start().await;
+    let api = world.port().await;
+    for (id, member, config) in [
+        ("timed", "scheduleConfig", json!({"expression": "rate(1 hour)"})),
+        ("asked", "eventConfig", json!({"eventSourceId": "aws-s3"})),
+    ] {
+        let mut item = json!({"PK": format!("TRIGGER#{USER}"), "SK": format!("TRIGGER#{id}"), "id": id, "userId": USER,
+            "name": id, "agentId": "a", "prompt": "p"});
+        item[member] = config;
+        world.stack.dynamodb.put_item(&item);
+    }
+    for (kind, name, detail_type) in [("schedule", "timed", "Scheduled Event"), ("event", "asked", "Run Trigger")] {
+        let page = api.get(&format!("/triggers?type={kind}")).await.expect(200);
+        let found: Vec<_> = page["triggers"].as_array().unwrap().iter().map(|shown| &shown["name"]).collect();
+        assert_eq!(found, [name], "{kind}");
+        api.post(&format!("/triggers/{name}/run"), json!({})).await.expect(202);
+        let sent = world.stack.lambda.invocations().pop().unwrap().event();
+        assert_eq!(sent["detail-type"], detail_type, "{sent:#}");
+    }
+}
+
 #[tokio::test]
 async fn the_default_page_holds_all() {
     let world = World::start().await;
