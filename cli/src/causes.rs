@@ -30,6 +30,7 @@ pub(crate) fn last() -> Option<String> {
     kept().clone()
 }
 
+/// Locks the kept cause, which is the newest one, or `None` since [`forget`]. It blocks while another holds the lock.
 fn kept() -> MutexGuard<'static, Option<String>> {
     LAST.lock().unwrap_or_else(PoisonError::into_inner)
 }

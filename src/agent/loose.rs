@@ -69,8 +69,8 @@ impl Loose {
         self.document.capacity() + self.skim.as_ref().map_or(0, |skim| skim.capacity())
     }
 
-    /// Returns true if a part of one of the lines of the document under way was not kept, so that it completes nothing.
-    /// A document that is skimmed because of its size does not count.
+    /// Returns true if a part of one of the lines of the document under way was not kept, so that the run does not
+    /// complete by it. A document that is skimmed because of its size does not count.
     pub(super) fn is_cut(&self) -> bool {
         self.is_cut
     }

@@ -104,7 +104,8 @@ pub async fn get(named: Named) -> Result<Reply, ApiError> {
 /// `GET /triggers/{id}/executions/{execution}/input`: the task that the agent got, if it is kept.
 ///
 /// # Errors
-/// Returns an error if there is no such execution, or its input is not kept.
+/// Returns `NotFound` if there is no such execution or its input is not kept, and an error if the table refuses or does
+/// not answer.
 pub async fn input(named: Named) -> Result<Reply, ApiError> {
     named.read().await?;
     let Named { api, caller, id, execution } = named;
