@@ -49,9 +49,10 @@ impl Dispatcher {
         Self { aws, client: OnceLock::new() }
     }
 
-    /// Queues one asynchronous invocation, in at most five tries of 5 s each and 20 s in all. A try whose answer was
-    /// lost may have queued one already. Execution ids then make the second one a duplicate. `trace` is the X-Ray
-    /// header of the invocation that hands on: Lambda recognises by it a function that invokes itself in a circle
+    /// Queues one asynchronous invocation, in at most five tries of 5 s each and 20 s in all. Only what the SDK takes
+    /// for transient or throttled is tried again. A try whose answer was lost may have queued one already. Execution
+    /// ids then make the second one a duplicate. `trace` is the X-Ray header of the invocation that hands on: Lambda
+    /// recognises by it a function that invokes itself in a circle
     /// (<https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html>).
     ///
     /// # Errors

@@ -44,7 +44,7 @@ pub struct SettleQueue {
 
 impl SettleQueue {
     /// Creates the queue at `url`, which messages reach through `http`. Without a URL every message is an error. The
-    /// region is the one that the URL's host names, or otherwise `region`.
+    /// region is the label after `sqs.` if the URL's host begins so, and otherwise `region`.
     pub fn new(url: Option<Url>, region: &str, http: Client, signer: Arc<Signer>) -> Self {
         let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
         let named = host.strip_prefix("sqs.").and_then(|rest| rest.split('.').next());
@@ -58,7 +58,7 @@ impl SettleQueue {
     }
 
     /// Sends a message that is delivered after the whole seconds of `delay`, in at most three tries of 5 s each. Only
-    /// transient errors are tried again. It may be sent twice.
+    /// transient errors are tried again. It may be sent twice. SQS refuses a delay of more than 900 s.
     ///
     /// # Errors
     /// Returns an error if SQS does not confirm it, and `NoQueue` if there is no queue.
@@ -83,7 +83,8 @@ impl SettleQueue {
         }
     }
 
-    /// Sends a message that is delivered after the whole seconds of `delay`, in one try of 5 s.
+    /// Sends a message that is delivered after the whole seconds of `delay`, in one try of 5 s. SQS refuses a delay of
+    /// more than 900 s.
     ///
     /// # Errors
     /// Returns an error if SQS does not confirm it, and `NoQueue` if there is no queue.

@@ -57,8 +57,8 @@ impl StepFunctions {
     }
 
     /// Answers a task with the type and the message of a failure, in at most three tries of 5 s each, whatever the
-    /// error is. A task that is over counts as answered. So does one that the function's role may not answer, which is
-    /// logged: another try would be denied too.
+    /// error is. A task that is over, or whose token is none, counts as answered. So does one that the function's role
+    /// may not answer, which is logged: another try would be denied too.
     ///
     /// # Errors
     /// Returns an error if Step Functions does not take the answer.
@@ -79,9 +79,9 @@ impl StepFunctions {
         }
     }
 
-    /// Returns true if nobody waits any more for the run of a command of the time `sent`, in milliseconds since 1970: the
-    /// execution with this ARN was stopped, its time is up, or it was redriven since. A redriven execution has new tasks.
-    /// It asks once, for 5 s at most. Returns false if that is unknown, which it logs.
+    /// Returns true if nobody waits any more for the run of a command of the time `sent`, in milliseconds since 1970:
+    /// the execution with this ARN was stopped, its time is up, or it was redriven since. A redriven execution has new
+    /// tasks. It asks once, for 5 s at most. Returns false if that is unknown, which it logs.
     pub(crate) async fn is_stopped(&self, arn: &str, sent: Option<i64>) -> bool {
         let Some(answer) = self.describe(arn).await else { return false };
         STOPPED.iter().any(|state| answer["status"] == *state) || is_of_before(sent, redriven_at(&answer))

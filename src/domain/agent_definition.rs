@@ -261,10 +261,11 @@ fn read_template(fields: &mut Fields<'_>, format: RequestFormat) -> Option<Templ
     }
 }
 
-/// Reads `headers` in the order of the object, with their names in lower case. A name is a problem if it is no header
-/// name, is reserved, or is the header of `auth`'s secret. A value is a problem if it is no string of visible ASCII
-/// characters and spaces. A header with a problem is left out. Without `headers`, or if they are no object, the list is
-/// empty. The latter is a problem.
+/// Reads `headers`, sorted by their names as the definition spells them, and returns the names in lower case. A name is
+/// a problem if it is no header name, is reserved, or is the header of `auth`'s secret. A value is a problem if it is
+/// no string of visible ASCII characters and spaces. A header with a problem is left out. Two spellings of one name are
+/// both kept, and a request sends the last one. Without `headers`, or if they are no object, the list is empty. The
+/// latter is a problem.
 fn read_headers(fields: &mut Fields<'_>, auth: Option<&AgentAuth>) -> Vec<(String, String)> {
     let secret = match auth {
         Some(AgentAuth::Secret { header, .. }) => Some(header.as_str()),

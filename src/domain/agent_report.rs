@@ -114,7 +114,7 @@ impl AgentReport {
 /// then.
 ///
 /// # Errors
-/// Returns an error if it is not JSON in spite of all leniency.
+/// Returns an error if it is not JSON in spite of all leniency, or if it is nested too deeply and is no object.
 fn value_of(text: &str) -> Result<Value, LenientError> {
     let error = match lenient::parse(text) {
         Ok(value) => return Ok(value),

@@ -7,7 +7,7 @@ use crate::json::fields::{member, member_at, push};
 /// The names that may stand in double braces.
 const NAMES: [&str; 6] = ["prompt", "sessionId", "executionId", "userId", "agentId", "modelId"];
 
-/// A template whose placeholders are all known.
+/// A template. Its placeholders are all known unless a problem was found when it was read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Template(Value);
 

@@ -119,7 +119,8 @@ pub struct Acknowledgement {
 
 impl Outcome {
     /// Returns the outcome of an answer that acknowledges the run and is no result: the agent is still at work. The
-    /// verdict becomes `Incomplete(Working)`, the finish reason `Working`, and the output is dropped. All else stays.
+    /// verdict becomes `Incomplete(Working)`, the finish reason `Working`, and the output is dropped. `acknowledgement`
+    /// is set. All else stays.
     #[must_use]
     pub fn acknowledged(self, acknowledgement: Acknowledgement) -> Self {
         let (verdict, reason) = (Verdict::Incomplete(FinishReason::Working), Some(FinishReason::Working));

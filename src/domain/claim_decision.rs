@@ -42,8 +42,8 @@ pub enum ClaimDecision {
     HandOver,
 }
 
-/// Decides what an attempt does about the stored row. `now` is in milliseconds since 1970. The first line that applies
-/// decides:
+/// Decides what an attempt does about the stored row. `now` is in milliseconds since 1970. A lease lasts until its end
+/// plus [`Lease::skew`]. The first line that applies decides:
 ///
 /// - There is no row, or its ttl has passed: `Claim(1)`. DynamoDB deletes such a row late.
 /// - The row names `me.owner` as its owner, is running and was not handed over to an agent: `AlreadyOwned`.

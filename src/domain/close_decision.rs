@@ -26,8 +26,8 @@ pub enum CloseAction {
     HandOver,
 }
 
-/// Decides how to close an execution that no attempt will work on again. `now` is in milliseconds since 1970. The first
-/// line that applies decides:
+/// Decides how to close an execution that no attempt will work on again. `now` is in milliseconds since 1970. A lease
+/// lasts until its end plus [`Lease::skew`]. The first line that applies decides:
 ///
 /// - There is no row, or its ttl has passed: `Create`.
 /// - The row is that of a running detached run and no invocation holds its lease: `Detached` if the agent's lease
@@ -38,7 +38,8 @@ pub enum CloseAction {
 /// - Its cancellation was requested: `Cancel`.
 /// - It is running: `Interrupt`. It failed and may be retried: `Finalise`.
 ///
-/// The decision holds for this row only, as that of [`decide_claim`] does.
+/// The decision holds for this row only: the caller writes on the condition that it is unchanged, and decides again if
+/// it is not.
 pub fn decide_close(row: Option<&Row>, now: i64, lease: Lease) -> CloseAction {
     let Some(row) = row.filter(|row| row.ttl.is_none_or(|ttl| ttl > now / 1000)) else {
         return CloseAction::Create;

@@ -70,7 +70,7 @@ impl Detached {
     /// Reads the member `detached`. `timeoutSeconds` is required, from 1 to the platform's longest run.
     /// `firstReportSeconds` is from 1 to that time, and by default 300, or the whole time if that is less. Returns
     /// `None` if the member is absent or null. A value that is not understood, and a misspelt member, is a problem in
-    /// `fields`, and `None`.
+    /// `fields`, and `None`. Other unknown members are ignored.
     pub(crate) fn read(fields: &mut Fields<'_>, platform: Platform) -> Option<Self> {
         let is_object = fields.value(DETACHED)?.is_object();
         let members = fields.object(DETACHED);
@@ -132,7 +132,7 @@ impl Detached {
 }
 
 /// Returns the ttl of what must be there until any run that starts at `now` has ended, in seconds since 1970: `ttl`, or
-/// a day after the last moment of the longest detached run.
+/// a day after the last moment of the longest detached run on any platform, if that is later.
 pub(crate) fn ttl_of_longest(ttl: i64, now: i64) -> i64 {
     ttl.max((now / 1000).saturating_add(i64::from(Platform::Other.longest_detached_seconds()) + KEPT_AFTER_DEADLINE))
 }
@@ -170,8 +170,8 @@ pub fn lease_after(heard: i64, heartbeat_seconds: Option<u32>, deadline: i64) ->
 }
 
 /// Returns the end of the lease of an agent whose acknowledgement was lost: `first_report_seconds` after `now`, but at
-/// most the deadline. An agent that has reported before owes no further report: without `first_report_seconds` the lease
-/// ends at the deadline.
+/// most the deadline. An agent that has reported before owes no further report: without `first_report_seconds` the
+/// lease ends at the deadline.
 pub fn lease_of_unacknowledged(now: i64, first_report_seconds: Option<u32>, deadline: i64) -> i64 {
     first_report_seconds.map_or(deadline, |seconds| now.saturating_add(millis(seconds)).min(deadline))
 }

@@ -107,9 +107,9 @@ fn is_runtime(path: &str) -> bool {
 }
 
 /// Returns true if a URL's host is AgentCore's own: `bedrock-agentcore.{region}.amazonaws.com`, in China `.com.cn`,
-/// through a VPC endpoint `{id}.bedrock-agentcore.{region}.vpce.amazonaws.com`, dual-stack `.api.aws`. The first label
-/// may end in `-fips`. A host that stands in for it, as `AWS_ENDPOINT_URL_BEDROCK_AGENTCORE` may name one, does not
-/// count.
+/// through a VPC endpoint `{id}.bedrock-agentcore.{region}.vpce.amazonaws.com`, dual-stack `.api.aws`, in China
+/// `.api.amazonwebservices.com.cn`. AgentCore's label may end in `-fips`. A host that stands in for it, as
+/// `AWS_ENDPOINT_URL_BEDROCK_AGENTCORE` may name one, does not count.
 pub(crate) fn is_agentcore(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let amazon = [".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonwebservices.com.cn"];

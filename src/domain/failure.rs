@@ -109,7 +109,8 @@ impl Failure {
     }
 
     /// Returns the failure that a failed row describes, as [`Failure::from_record`] reads its type and its text. It is
-    /// never retryable and has none of the agent's own words.
+    /// never retryable and has none of the agent's own words. Without a type it is `Internal`, and without a text its
+    /// message is empty.
     pub fn of_row(row: &Row) -> Self {
         Self::from_record(row.error_type.as_deref().unwrap_or_default(), row.error.as_deref().unwrap_or_default())
     }

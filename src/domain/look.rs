@@ -91,10 +91,11 @@ pub enum LookAction {
     HandOver,
 }
 
-/// Decides what a look does. A look of another attempt, and one at no row or an expired one, is dropped.
+/// Decides what a look does at `now`, in milliseconds since 1970. A look of another attempt, and one at no row or an
+/// expired one, is dropped.
 ///
-/// - The run has ended: an `End` look leads to `AfterEnd`, which counts the end if the look was sent for this end,
-///   unless a further attempt may come. Any other look is dropped.
+/// - The run has ended: an `End` look leads to `AfterEnd`, which counts the end if the look was sent for this end. If a
+///   further attempt may come, the look is dropped, and so is any other look.
 /// - It is running: an `End` look is dropped.
 /// - A `Cancel` look ends a run whose end was requested. If an invocation still has the lease, it comes again. Without
 ///   a request it is dropped.

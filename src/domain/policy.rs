@@ -66,8 +66,8 @@ impl Overlap {
         if let Self::AtMost(most) = self { Some(most) } else { None }
     }
 
-    /// Reads `overlap`: a word, or an object whose `max` is a number. It is `Allow` if it is absent. Anything else is a
-    /// problem, and `Allow`.
+    /// Reads `overlap`: `allow`, `skip`, `cancelOther`, or an object whose `max` is a number. It is `Allow` if it is
+    /// absent. Anything else is a problem, and `Allow`.
     fn read(fields: &mut Fields<'_>) -> Self {
         let Some(value) = fields.value("overlap").cloned() else { return Self::Allow };
         let overlap = match &value {

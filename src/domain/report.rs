@@ -58,12 +58,13 @@ pub enum ReportDecision {
     Late(bool),
 }
 
-/// Decides what a report does to the stored row, at `now`. It is `Unknown` if there is no row, the row's ttl has
-/// passed, or the token is not the row's. Once the run has ended, or its deadline has passed, a heartbeat is `Late`. An
-/// end other than the stored one is `Late`, too. The failure of a run that was cancelled is the `Same`. The decision
-/// holds for this row only: the caller writes on the condition that it is unchanged in what matters, and decides again
-/// if it is not. An end is accepted for as long as the row is running: that the time is over is written by others, and
-/// until then the agent's word is the truth.
+/// Decides what a report does to the stored row, at `now`, in milliseconds since 1970. It is `Unknown` if there is no
+/// row, the row's ttl has passed, or the token is not the row's. Once the run has ended, or its deadline has passed, a
+/// heartbeat is `Late`. An end with another status or type of failure than the stored one is `Late`, too. Any other is
+/// the `Same`, and so is the failure of a run that was cancelled. The decision holds for this row only: the caller
+/// writes on the condition that it is unchanged in what matters, and decides again if it is not. An end is accepted for
+/// as long as the row is running: that the time is over is written by others, and until then the agent's word is the
+/// truth.
 pub fn decide_report(row: Option<&Row>, token: &str, report: &AgentReport, now: i64) -> ReportDecision {
     let row = row.filter(|row| !row.is_expired(now));
     let Some((row, key)) = row.and_then(|row| Some((row, row.report_key.as_deref()?))) else {
@@ -117,8 +118,8 @@ fn note(row: &Row, now: i64) -> ReportDecision {
 }
 
 /// Returns the ending that a report describes. An agent that stopped short is `AgentIncomplete`, unless it reports a
-/// completion and the run accepts its reason. One that failed after its cancellation was requested is cancelled. Tokens
-/// that the report does not name are those that were noted before. They stand in `usage_before`, because no answer was
+/// completion and the run accepts its reason. One that failed after its cancellation was requested is cancelled. Each
+/// count of tokens is the larger one of the report's and the row's. They stand in `usage_before`, because no answer was
 /// read. The duration counts from the start of the first attempt. The output and the reason are kept whatever the end
 /// is.
 fn ending(row: &Row, report: &AgentReport, now: i64) -> Ending {

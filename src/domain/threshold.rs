@@ -37,8 +37,8 @@ pub struct Counter {
 }
 
 impl Threshold {
-    /// Reads a threshold. Both members are required. Unknown members are ignored, and `documented` reports misspelt
-    /// ones.
+    /// Reads a threshold. Both members are required: `count` from 1 to 100,000, and `windowSeconds` from 1 to 86,400.
+    /// Unknown members are ignored, and `documented` reports misspelt ones.
     ///
     /// # Errors
     /// The error names every problem at once, each by its path from `$`, which is the threshold itself.

@@ -15,8 +15,8 @@ pub(crate) const TASK_TOKEN: &str = "taskToken";
 /// <https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskSuccess.html>
 const LONGEST: usize = 2048;
 
-/// The time by which a command may be later than a stop and still be of before it, in milliseconds. Their times are whole
-/// seconds, and a command may be under way when its execution is stopped.
+/// The time by which a command may be later than a stop and still be of before it, in milliseconds. Their times are
+/// whole seconds, and a command may be under way when its execution is stopped.
 const SKEW_MILLIS: i64 = 5_000;
 
 /// A task that waits.
@@ -30,15 +30,15 @@ pub struct WaitingTask {
 }
 
 /// Returns true if a command of the time `sent` is stopped with the execution that sent it, which was stopped at
-/// `stopped_at`, both in milliseconds since 1970. A later command is one of the execution after a redrive, which has the
-/// same ARN. A command without a time is stopped.
+/// `stopped_at`, both in milliseconds since 1970. A command that is more than five seconds later is one of the
+/// execution after a redrive, which has the same ARN. A command without a time is stopped.
 pub(crate) fn is_stopped_with(sent: Option<i64>, stopped_at: i64) -> bool {
     sent.is_none_or(|sent| sent <= stopped_at.saturating_add(SKEW_MILLIS))
 }
 
-/// Returns true if a command of the time `sent` is of before the last redrive of the execution that sent it, at
-/// `redriven_at`, both in milliseconds since 1970: nobody waits for its task any more. Returns false for a command
-/// without a time, and for an execution that was never redriven.
+/// Returns true if a command of the time `sent` is of more than five seconds before the last redrive of the execution
+/// that sent it, at `redriven_at`, both in milliseconds since 1970: nobody waits for its task any more. Returns false
+/// for a command without a time, and for an execution that was never redriven.
 pub(crate) fn is_of_before(sent: Option<i64>, redriven_at: Option<i64>) -> bool {
     sent.zip(redriven_at).is_some_and(|(sent, redriven_at)| sent.saturating_add(SKEW_MILLIS) < redriven_at)
 }
@@ -86,7 +86,7 @@ impl WaitingTask {
 }
 
 /// Returns true if a text has the form of an ARN of an execution of Step Functions, be it a standard or an express one.
-/// Its partition, region and account may be anything.
+/// Its partition, region and account may be anything, and so may what follows `execution` or `express`.
 pub(crate) fn is_execution(arn: &str) -> bool {
     let mut parts = arn.split(':');
     let (scheme, service, kind) = (parts.next(), parts.nth(1), parts.nth(2));
