@@ -85,9 +85,9 @@ impl Health {
             return None;
         }
         if is_success {
-            let is_well = failures == 0 && matches!(self.state, None | Some(State::Ok));
-            let change = Change { state: State::Ok, failures: 0, is_new_state: true, pauses: false };
-            return (!is_well).then_some(change);
+            let is_new_state = !matches!(self.state, None | Some(State::Ok));
+            let change = Change { state: State::Ok, failures: 0, is_new_state, pauses: false };
+            return (is_new_state || failures > 0).then_some(change);
         }
         // A person has switched it on again, so the failures that led to the pause no longer count.
         let failures = if was_paused { 1 } else { failures.saturating_add(1) };
@@ -119,6 +119,8 @@ mod tests {
         for (seen, is_success, expected) in [
             (health(None, 0, None), true, None),
             (health(Some(Ok), 0, on), true, None),
+            // Only another writer leaves failures beside this state.
+            (health(Some(Ok), 2, on), true, to(Ok, 0, false, false)),
             (health(None, 0, None), false, to(Failing, 1, true, false)),
             (health(Some(Ok), 0, on), false, to(Failing, 1, true, false)),
             (health(Some(Failing), 1, on), false, to(Failing, 2, false, false)),
