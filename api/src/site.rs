@@ -35,7 +35,7 @@ const ASSETS: [(&str, &str, &[u8]); 14] = [
     ("/assets/webhook.js", SCRIPT, include_bytes!("../site/webhook.js")),
 ];
 
-/// Returns true for a path that is served without a token.
+/// Returns true for a path of the page, its files or its settings. These are served without a token.
 pub fn is_open(path: &str) -> bool {
     matches!(path, "/" | "/config.json") || ASSETS.iter().any(|(asset, ..)| *asset == path)
 }

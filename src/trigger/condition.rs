@@ -88,9 +88,9 @@ impl Conditions {
 }
 
 impl Condition {
-    /// Reads one condition, which stands at `path`. `field`, `operator` and `value` are required, and `value` may be
-    /// null unless the operator orders. `order` is read if it is there and not null. Other members are ignored. `None`
-    /// comes with a problem. A condition may come with a problem of its `value` or its `order`, too.
+    /// Reads one condition, which stands at `path`. `field`, `operator` and `value` are required. An operator that
+    /// orders needs a number or a string. Any other takes every value. `order` may be absent or null. Other members are
+    /// ignored. `None` comes with a problem. A condition may have one of `value` or `order`, too.
     fn parse(condition: &Value, path: &str, problems: &mut Vec<String>) -> Option<Self> {
         let Value::Object(members) = condition else {
             push(problems, format!("{path}: must be an object of field, operator and value, not {}", kind(condition)));
@@ -274,7 +274,7 @@ fn contains(value: &Value, part: &Value, steps: &Steps) -> bool {
     }
 }
 
-/// Returns the steps of looking at the bytes of a text or a number. Other values take none.
+/// Returns the steps of looking at the bytes of a text or a number, one for every 32 bytes. Other values take none.
 fn of_leaf(value: &Value) -> u64 {
     match value {
         Value::String(text) => of_bytes(text.len()),

@@ -62,8 +62,8 @@ pub(crate) fn misspelt_schedule(config: &Value, problems: &mut Vec<String>) {
     look(config, "$.scheduleConfig", &SCHEDULE_CONFIG, problems);
 }
 
-/// Adds a problem for each member of the object at `place` that is nearly one of the `known` names. A value that is no
-/// object has none.
+/// Adds a problem for each member of the object at `place` with a name that is nearly one of the `known` names which
+/// the object does not have. Null counts as absent. A value that is no object has no problem.
 fn look(value: &Value, place: &str, known: &[&str], problems: &mut Vec<String>) {
     let Value::Object(object) = value else { return };
     let mut fields = Fields { problems: std::mem::take(problems), ..Fields::new(place, object) };

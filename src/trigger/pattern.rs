@@ -62,9 +62,9 @@ impl Pattern {
     ///
     /// # Errors
     /// Returns up to 50 problems together, each with its JSON path within the pattern, and then an entry that says that
-    /// there are more. These are problems of the whole: no field, an object that is no object of fields, a `$or` that
-    /// makes it too large once multiplied out, and two parts that require one place together. A pattern with more than
-    /// [`MOST_MATCHERS`] matchers is not read: that is then the only problem.
+    /// there are more. Besides the faults of single parts, it is a problem if the pattern is no object or has no field,
+    /// if its `$or` make it too large once multiplied out, and if two parts require one place together. A pattern with
+    /// more than [`MOST_MATCHERS`] matchers is not read: that is then the only problem.
     pub fn parse(pattern: &Value) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let Value::Object(fields) = pattern else {
@@ -232,8 +232,8 @@ fn find_in_array(items: &[Value], steps: &Steps, find: impl Fn(Option<&Value>) -
     so_far
 }
 
-/// Returns true if a field is the relation `$or`. If a member of its branches has the name of a matcher, it is an
-/// ordinary field of this name.
+/// Returns true if a field is the relation `$or`, even with a value of the wrong form. If a member of its branches has
+/// the name of a matcher, it is an ordinary field of this name.
 fn is_or(name: &str, value: &Value) -> bool {
     let branches = || value.as_array().into_iter().flatten().filter_map(Value::as_object);
     name == "$or" && !branches().flat_map(Map::keys).any(|name| matcher::NAMES.split(", ").any(|known| known == name))
@@ -351,9 +351,9 @@ impl Alternatives {
         }
     }
 
-    /// Notes that the alternatives are too many if they or their names are more than [`MOST_NAMES`]. The alternatives
-    /// count by themselves, too: one that requires nothing has no names, and a `$or` of such doubles their number all
-    /// the same.
+    /// Notes that the alternatives are too many if their number `alternatives` or that of their names is more than
+    /// [`MOST_NAMES`], or if the other part's `are_too_many` already. The alternatives count by themselves, too: one
+    /// that requires nothing has no names, and a `$or` of such doubles their number all the same.
     fn bound(&mut self, alternatives: usize, are_too_many: bool) {
         self.are_too_many |= are_too_many || self.names.max(alternatives) > MOST_NAMES;
     }

@@ -63,7 +63,8 @@ impl Input {
 
     /// Keeps the input in the table with its `ttl`, in seconds since 1970. An input that an earlier attempt has kept
     /// stays, even if it is another one. One that is too large is not kept. If none is kept, only a replay is
-    /// impossible: all of this is logged here, and the caller may ignore an error. `has_run_lock` is stored beside it.
+    /// impossible: all of this is logged here, and the caller may ignore an error. `has_run_lock` is true if the
+    /// execution has its trigger's run lock, and is stored beside the input.
     ///
     /// # Errors
     /// Returns an error if DynamoDB refuses or has not answered by `until`. The input may have been kept all the same.

@@ -29,8 +29,8 @@ const LEAST_SHARE: usize = 10;
 
 /// `GET /executions`: answers with one page of the executions of all of a user's triggers, each with its trigger's
 /// name, and the token of the next page if there is one. A page may have fewer executions than `limit`, or none, and
-/// still have a next one. Executions of triggers that are not listed any more are left out. The parameters are
-/// `status`, `from`, `to`, `limit`, `nextToken` and `order`.
+/// still have a next one. Executions of triggers that are not listed any more are left out. At most 1,000 triggers
+/// count. The parameters are `status`, `from`, `to`, `limit`, `nextToken` and `order`.
 ///
 /// # Errors
 /// Returns an error if a parameter is wrong, or the table refuses or does not answer.
@@ -69,8 +69,9 @@ pub async fn list(State(api): State<Arc<Api>>, caller: Caller, params: Params) -
     Ok(Reply::ok(json!({"nextToken": next})).with("executions", executions.into()).count(count))
 }
 
-/// Reads a page of each of these triggers, each after an id, in the same order, and up to 16 at the same time. `limit`
-/// is the most rows of each.
+/// Reads a page of each of these triggers, up to 16 at the same time, and returns them in the same order. With each
+/// trigger's id stands the id of the execution after which its page begins, or `None` for the first page. `limit` is
+/// the most rows of each.
 ///
 /// # Errors
 /// Returns an error if the table refuses or does not answer.
@@ -107,8 +108,8 @@ fn behind<T>(lists: &[(T, ExecutionPage)], limit: usize, share: usize, is_ascend
 }
 
 /// Merges the pages of several lists into one of at most `limit` rows, and returns it with the id after which the next
-/// one begins. A list may have ended before the others did: what lies beyond the nearest such end is left to the next
-/// page, because the list may have rows before it.
+/// one begins, or `None` if this is the last. A page may end before its list does. What lies beyond the nearest such
+/// end is left to the next page, because that list may have rows before it.
 fn merged(
     pages: impl Iterator<Item = ExecutionPage>,
     limit: usize,

@@ -19,7 +19,7 @@ use crate::{
 const MOST: usize = 25;
 
 /// `POST /executions/cancel`: `{executions: [{triggerId, executionId}]}`. They are cancelled one after the other,
-/// whatever becomes of each.
+/// whatever becomes of each. The answer is 200 with their `results` in the same order, each with a status of its own.
 ///
 /// # Errors
 /// Returns an error, and none is cancelled, if the list does not have 1 to 25 objects with both ids.
@@ -32,7 +32,7 @@ pub async fn cancel(State(api): State<Arc<Api>>, caller: Caller, body: JsonObjec
 }
 
 /// `POST /executions/replay`: `{executions: [{triggerId, executionId}]}`. They are replayed one after the other,
-/// whatever becomes of each.
+/// whatever becomes of each. The answer is 200 with their `results` in the same order, each with a status of its own.
 ///
 /// # Errors
 /// Returns an error, and none is replayed, if the list does not have 1 to 25 objects with both ids.
@@ -64,9 +64,9 @@ fn listed(api: &Arc<Api>, caller: &Caller, JsonObject(body): &JsonObject) -> Res
     named.collect::<Option<_>>().ok_or_else(problem)
 }
 
-/// Returns the result of one execution. For a success it is the body of its own route with the ids, and `status`, 202.
-/// For an error it is the ids, `status`, `code` and `message` alone: the `details` that its own route gives are left
-/// out.
+/// Returns the result of one execution. The ids that the request named are in `of`. For a success it is the body of its
+/// own route with `of`, and `status`, 202. For an error it is `of`, `status`, `code` and `message` alone: the `details`
+/// that its own route gives are left out.
 fn shown(Named { id, execution, .. }: &Named, result: Result<Value, ApiError>) -> Value {
     let of = json!({"triggerId": id, "executionId": execution});
     match result {

@@ -16,7 +16,8 @@ const HIDDEN: [&str; 11] =
 
 /// Returns an execution as its own route answers it: the attributes of `row` that are neither null nor among
 /// [`HIDDEN`], with the agent's answer. Four members are added: `executedAt` (RFC 3339, empty if unknown),
-/// `errorMessage` if it did not complete, `canCancel` and `canReplay`.
+/// `errorMessage` if it did not complete, `canCancel` and `canReplay`. `canCancel` is true if it runs or may run again,
+/// and nobody has asked for its end. `canReplay` is true if an execution of its kind and status has a kept input.
 pub fn shown(row: &Map<String, Value>) -> Value {
     let mut shown: Map<String, Value> = row
         .iter()

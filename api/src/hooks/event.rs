@@ -26,8 +26,8 @@ pub const SOURCE: &str = "webhook";
 pub const GITHUB_SOURCE: &str = "github";
 /// The `detail-type` of every delivery. A sender cannot choose it.
 const DETAIL_TYPE: &str = "Webhook Received";
-/// The headers that an event keeps. Authorization, cookies and signatures are never among them. One that names a delivery
-/// belongs to [`SENDER_IDS`], too: otherwise it counts as one that repeats itself ([`repeats_itself`]).
+/// The headers that an event keeps. Authorization, cookies and signatures are never among them. One that names a
+/// delivery belongs to [`SENDER_IDS`], too: otherwise it counts as one that repeats itself ([`repeats_itself`]).
 const KEPT_HEADERS: [&str; 28] = [
     "content-type",
     "user-agent",
@@ -146,8 +146,8 @@ pub fn is_shown(name: &str) -> bool {
 }
 
 /// Returns true for a header that says the same in many deliveries, so that it cannot name one of them: one that tells
-/// of the sender, of its webhook or of the connection. `name` must be in lower case. Of headers that nobody knows
-/// nothing is said.
+/// of the sender, of its webhook or of the connection. `name` must be in lower case. A header that is not known here
+/// does not count as one.
 pub fn repeats_itself(name: &str) -> bool {
     const OF_THE_CONNECTION: [&str; 17] = [
         "accept",
@@ -191,14 +191,14 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     values.next().is_none().then_some(value)
 }
 
-/// Returns the sender's own id of a delivery: the first header of [`SENDER_IDS`] that came once and is not empty, cut to
-/// 128 characters. Returns `None` without one.
+/// Returns the sender's own id of a delivery: the first header of [`SENDER_IDS`] that came once and is not empty, cut
+/// to 128 characters. Returns `None` without one.
 pub fn sender_id(headers: &HeaderMap) -> Option<String> {
     let id = SENDER_IDS.iter().find_map(|name| only(headers, name).filter(|id| !id.is_empty()));
     id.map(|id| id.chars().take(LONGEST_SENDER_ID).collect())
 }
 
-/// Returns the content type, or an empty text if there is none or it came twice.
+/// Returns the content type, or an empty text if there is none, it came twice, or its value has a comma.
 pub fn content_type(headers: &HeaderMap) -> &str {
     only(headers, CONTENT_TYPE.as_str()).unwrap_or_default()
 }
@@ -206,7 +206,8 @@ pub fn content_type(headers: &HeaderMap) -> &str {
 /// Returns the hash of the key by which another delivery of the same event is known, or `None` if there is no such key.
 /// A key must be signed, or everybody could run a delivery again under another one: the signed id of Standard Webhooks,
 /// the ids in the bodies of Slack and Stripe, or a signed body. The other presets have senders that send equal bodies
-/// on purpose, such as pings, so only the header counts there that the hook takes ids from, `Idempotency-Key` by default.
+/// on purpose, such as pings, so only the header counts there that the hook takes ids from, `Idempotency-Key` by
+/// default.
 pub fn delivery_key(
     Webhook { scheme, manners, .. }: &Webhook,
     trusted: &Trusted,

@@ -28,8 +28,9 @@ impl Default for Manners {
 }
 
 impl Manners {
-    /// Reads the options `idHeader` and `acceptedStatus` of a `webhookConfig`. Each problem is added with the name of its
-    /// member, and the member then has its default.
+    /// Reads the options `idHeader` and `acceptedStatus` of a `webhookConfig`. Each problem is added with the name of
+    /// its member, and the member then has its default. A header of the scheme's own, `Authorization`, and one that
+    /// repeats itself are no problem here: `id_header` is `None` then.
     pub fn read(config: &Map<String, Value>, scheme: Option<&Scheme>, problems: &mut Vec<(String, String)>) -> Self {
         let mut options = Options { config, problems };
         let mut manners = Self::default();

@@ -49,8 +49,8 @@ impl Preset {
         self.into()
     }
 
-    /// Returns what HTTP's own senders are told to log in with, or `None` for a preset of another kind.
-    /// <https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1>
+    /// Returns the `WWW-Authenticate` of the answer to a sender that is not believed, or `None` for a preset that is
+    /// none of HTTP's own. <https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1>
     pub fn challenge(self) -> Option<&'static str> {
         match self {
             Self::Bearer => Some("Bearer"),
@@ -169,8 +169,8 @@ impl Scheme {
         }
     }
 
-    /// Returns the header of the secret or the signature, or `None` for the presets whose senders have names of their own
-    /// for it.
+    /// Returns the header of the secret or the signature, or `None` for the presets whose senders have names of their
+    /// own for it.
     pub(super) fn header(&self) -> Option<&HeaderName> {
         match self {
             Self::Standard | Self::Github | Self::Slack | Self::Stripe => None,
@@ -181,7 +181,8 @@ impl Scheme {
     }
 
     /// Reads a `webhookConfig`. Without a `preset` it is [`Preset::Standard`]. Each problem is added with the name of
-    /// its member, an option that the preset does not have among them. Returns `None` if `problems` are not empty then.
+    /// its member, an option that the preset does not have among them. An unknown preset is the only problem added.
+    /// Returns `None` if `problems` are not empty then.
     pub fn read(config: &Map<String, Value>, problems: &mut Vec<(String, String)>) -> Option<Self> {
         let mut options = Options { config, problems };
         let preset: Preset = match options.text("preset") {
@@ -310,7 +311,7 @@ impl Options<'_> {
         }
     }
 
-    /// Names the options of other presets: ignored, they would seem to protect.
+    /// Adds a problem for each option that is set and that only other presets have: ignored, it would seem to protect.
     fn refuse_others(&mut self, preset: Preset) {
         let known = |name: &str| preset.options().iter().any(|(known, _)| *known == name);
         let others = <Preset as strum::VariantArray>::VARIANTS.iter().flat_map(|preset| preset.options());

@@ -78,8 +78,9 @@ impl Webhook {
         webhook.filter(|_| problems.is_empty()).ok_or(problems)
     }
 
-    /// Reads what a delivery needs of a stored `webhookConfig`. Its alias and members that are not known are left alone:
-    /// a later release may have written them.
+    /// Reads what a delivery needs of a stored `webhookConfig`. Its alias and members that are not known are left
+    /// alone: a later release may have written them. An empty `allowedIps` is no problem here, and lets all addresses
+    /// send.
     ///
     /// # Errors
     /// Returns every problem of what is needed, each with the name of its member.
@@ -90,7 +91,7 @@ impl Webhook {
     }
 
     /// Reads the scheme with its options, `allowedIps` and `ratePerMinute`, and adds each problem with the name of its
-    /// member. Returns `None` if there is no scheme.
+    /// member. Returns `None` if the scheme has a problem. A webhook may come with a problem of another member, too.
     fn needed(config: &Map<String, Value>, problems: &mut Vec<(String, String)>) -> Option<Self> {
         let scheme = Scheme::read(config, problems);
         let manners = Manners::read(config, scheme.as_ref(), problems);

@@ -48,8 +48,9 @@ pub fn routes(reports: Arc<Reports>) -> Router {
         .with_state(reports)
 }
 
-/// `POST /reports`: applies an agent's report to its execution, and answers. An end is counted in the metrics by a
-/// later look of the run function. After 9 s it is answered with 503.
+/// `POST /reports`: applies an agent's report to its execution, and answers 200, or 409 if the run has ended otherwise
+/// or its time is over. An end is counted in the metrics by a later look of the run function. After 9 s it is answered
+/// with 503.
 ///
 /// # Errors
 /// Returns 401 without a token that could be one and for a wrong one, 413 for a body that is too large, 400 for one

@@ -108,7 +108,8 @@ fn of_week(text: &str) -> Result<Days, String> {
     }
 }
 
-/// Reads the one value that may stand with the `mark` `L`, `W` or `#`. A list, a range, a step, `*` or `?` is an error.
+/// Reads the one value that may stand with the `mark` `L`, `W` or `#`, which `text` no longer has. A list, a range, a
+/// step, `*` or `?` is an error.
 fn alone(kind: Kind, text: &str, mark: &str) -> Result<u16, String> {
     if text.contains([',', '-', '/', '*', '?']) {
         return Err(format!("with {mark} the {} is one day, not {text:?}", kind.name));

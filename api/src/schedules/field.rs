@@ -98,8 +98,8 @@ impl Kind {
         Ok(Values(values.collect()))
     }
 
-    /// Marks the values that one part of a list allows: `*`, a value or a range, each perhaps with a step. A value with
-    /// a step goes on to the end. An error says what is wrong.
+    /// Marks the values that one part of a list allows: `*`, a value or a range, each perhaps with a step. A value is
+    /// its own index in `allowed`. A value with a step goes on to the end. An error says what is wrong.
     fn mark(self, part: &str, allowed: &mut [bool]) -> Result<(), String> {
         let (range, step) = match part.split_once('/') {
             Some(_) if !self.has_steps => return Err(format!("the {} knows no steps (/), in {part:?}", self.name)),

@@ -32,7 +32,7 @@ const DEFAULT_UPCOMING: usize = 20;
 /// `limit` runs, 5 by default. A trigger that is switched off has them too, and `enabled` says so.
 ///
 /// # Errors
-/// Returns an error if there is no such trigger, it has no schedule, or `limit` is wrong.
+/// Returns an error if there is no such trigger, it has no schedule that can be read, or `limit` is wrong.
 pub async fn next_runs(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -72,7 +72,7 @@ pub async fn preview(State(api): State<Arc<Api>>, JsonObject(body): JsonObject) 
 }
 
 /// `GET /upcoming-runs`: answers with the next `limit` runs, 20 by default, of all of a user's triggers together, the
-/// earliest first. Triggers whose schedule status is not `ok` are left out.
+/// earliest first. Triggers whose schedule status is not `ok` are left out. At most 1,000 triggers count.
 ///
 /// # Errors
 /// Returns an error if `limit` is wrong, or the table refuses or does not answer.
@@ -109,7 +109,8 @@ fn earliest(mut coming: Vec<NextRuns<'_>>, limit: usize) -> Vec<(Timestamp, usiz
 }
 
 /// Returns a schedule as answers show it: in words, as Scheduler gets it, and its next `limit` runs after `now` in UTC
-/// and in its zone. A note says that a rate counts from `saved`, or that the clocks change between the runs.
+/// and in its zone. One note says that a rate counts from `saved`, if it has no later start. Another says that the
+/// clocks change between the runs. A run whose time comes twice has a note of its own.
 pub fn preview_of(schedule: &Schedule, now: Timestamp, saved: Timestamp, limit: usize) -> Value {
     let runs: Vec<Timestamp> = schedule.runs_after(now, saved).take(limit).collect();
     let shown: Vec<Value> = runs
