@@ -34,8 +34,8 @@ impl App {
         Lease(self.config.lease)
     }
 
-    /// Returns the platform that hosts the agents, as far as it is known at the start: AgentCore if the only agent is
-    /// there.
+    /// Returns the platform that hosts the agents, as far as it is known at the start: AgentCore if `AGENTS` is not set
+    /// and the agent at `AGENT_API_URL` is there, and otherwise `Other`.
     pub(crate) fn platform(&self) -> Platform {
         Platform::of(self.config.is_agentcore)
     }

@@ -238,7 +238,8 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
     }
 
     /// Reads an endpoint from its own variable, or from the one for all services, as the AWS SDKs do. It must be https,
-    /// or http on this machine. Anything else is a problem of the variable that was read, and `None`.
+    /// or http on this machine. Anything else is a problem of the variable that was read, and `None`. If both are
+    /// unset, it is `None` without a problem.
     fn endpoint(&mut self, name: &str) -> Option<Url> {
         let (name, url) = match (self.optional(name), self.optional("AWS_ENDPOINT_URL")) {
             (Some(url), _) => (name, url),

@@ -8,11 +8,11 @@ const WINDOW: usize = 16;
 const SHORTEST: usize = 4;
 const MASK: &str = "[redacted]";
 
-/// Masks everything in `text` that quotes one of the `secrets`, whole or at least 16 bytes of it, plain or as JSON
-/// escapes it. An agent that rejects a call often repeats what it was sent, cut to a length of its own. A secret
-/// shorter than 16 bytes is masked only as a whole. One shorter than 4 bytes is left, because masking it would mask
-/// ordinary words. The length of an escaped secret is that of its escaped form. The time is linear in the length of all
-/// texts.
+/// Replaces by `[redacted]` everything in `text` that quotes one of the `secrets`, whole or at least 16 bytes of it,
+/// plain or as JSON escapes it. An agent that rejects a call often repeats what it was sent, cut to a length of its
+/// own. A secret shorter than 16 bytes is masked only as a whole. One shorter than 4 bytes is left, because masking it
+/// would mask ordinary words. The length of an escaped secret is that of its escaped form. The time is linear in the
+/// length of all texts.
 pub(crate) fn redact(text: &str, secrets: &[&str]) -> String {
     let mut quotations = Quotations::new(text);
     for secret in secrets {

@@ -102,7 +102,8 @@ pub async fn serve(app: App) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns the number of invocations that Lambda sends at once. It sends one unless the variable says more.
+/// Returns the number of invocations that Lambda sends at once. This is the value of `AWS_LAMBDA_MAX_CONCURRENCY`, or 1
+/// if that is no whole number above 0.
 fn max_concurrency() -> usize {
     let given = std::env::var("AWS_LAMBDA_MAX_CONCURRENCY").ok();
     given.and_then(|given| given.parse().ok()).unwrap_or(1).max(1)

@@ -83,8 +83,8 @@ enum Unsettled {
 const INPUT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Settles every message that can be settled. The response names the others, which SQS delivers again. A message that
-/// is no report is handed on as an invocation of its own. Messages that are not settled when the run's time is up are
-/// among the others.
+/// is neither a report nor a look is handed on as an invocation of its own. Messages that are not settled when the
+/// run's time is up are among the others.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>
 ///
 /// # Errors
@@ -150,9 +150,10 @@ async fn settle_message(
 /// Settles the executions of the event that a report is about, by the event's target. A record's time starts with the
 /// report's time, or now if the report has no readable one.
 ///
-/// - No record is written for an event that is invalid, for a bus event but a replay that the last attempt refused, and
-///   for a replay whose input is not kept, because its user is unknown. Only an execution that an earlier attempt left
-///   is ended then, and the task that waits for a refused command is answered.
+/// - No record is written for an event that is invalid, and for a bus event that the last attempt refused, replays
+///   excepted. None is written for a replay whose input is not kept or not understood, because its user is unknown.
+///   Only an execution that an earlier attempt left is ended then, and the task that waits for a refused command is
+///   answered.
 /// - A command to end executions and an agent's report are carried out here.
 /// - For an addressed trigger a record is written only if [`Settler::is_due`] says so.
 ///

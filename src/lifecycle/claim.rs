@@ -183,11 +183,11 @@ fn continue_from(attempt: &mut Attempt, number: u32, row: &Row, now: i64, (start
     attempt.ttl = row.ttl.filter(|_| !expired).unwrap_or(*ttl);
 }
 
-/// Claims the execution until the run's time is up, and takes the claim back after a failure of the table. One of the
-/// SDK's tries may have been applied all the same. If the execution were left `running`, it would look like a run that
-/// died. Taking it back is tried once, until the time of the last write, and is counted as the execution's end if the
-/// failure is final. No claim is begun once the run's time is up: a process that was frozen until then may be
-/// forgotten, and nobody would settle what it claims.
+/// Tries to claim the execution until the run's time is up. After a failure of the table it takes the claim back: it
+/// ends the execution with the failure that it returns. One of the SDK's tries may have been applied all the same. If
+/// the execution were left `running`, it would look like a run that died. Taking it back is tried once, until the time
+/// of the last write, and is counted as the execution's end if the failure is final. No claim is begun once the run's
+/// time is up: a process that was frozen until then may be forgotten, and nobody would settle what it claims.
 ///
 /// # Errors
 /// Returns the errors of the claim, and a retryable failure if none was begun. A failure of the table is retryable

@@ -195,12 +195,13 @@ struct Closing<'a, T, C, E> {
 
 impl<T: Table, C: Clock, E: Fn(bool) -> ConditionalWrite> Closing<'_, T, C, E> {
     /// Writes the end together with its parts. Failures of DynamoDB are tried again until the future is dropped: the
-    /// end may have been written by then. An end without parts is left to the caller, whose time for it is longer. A run
-    /// lock that another execution has by now is left out without being counted. An end whose condition does not hold is
-    /// a `Refused`, and nothing is written then.
+    /// end may have been written by then. An end without parts is left to the caller, whose time for it is longer. A
+    /// run lock that another execution has by now is left out without being counted. An end whose condition does not
+    /// hold is a `Refused`, and nothing is written then.
     ///
     /// # Errors
-    /// Returns an error if the request itself is at fault, or if the trigger changes more than [`MAX_REFUSALS`] times.
+    /// Returns an error if the request itself is at fault, if the row that refuses the end is unreadable, or if the
+    /// trigger changes more than [`MAX_REFUSALS`] times.
     async fn with_trigger(&self, mut known: TriggerKnowledge) -> Result<Together, StoreError> {
         let Self { store, execution, result, now, end } = self;
         let mut waits = backoff::endless();

@@ -50,10 +50,10 @@ impl From<DetachedError> for Failure {
 }
 
 /// Sends the look that comes when the agent's lease, which ends at `lease_until`, counts as over: after its end and the
-/// tolerated skew, or sooner if SQS cannot wait so long.
+/// tolerated skew, or sooner if SQS cannot wait so long. Both times are in milliseconds since 1970.
 ///
 /// # Errors
-/// Returns an error if it is unknown whether the look was sent.
+/// Returns an error if the look was not sent, or if this is unknown.
 pub(super) async fn look_later(
     looks: &impl Looks,
     look: &Look,
@@ -65,9 +65,10 @@ pub(super) async fn look_later(
 }
 
 /// Lets the lease of a detached run whose attempt died pass to its agent, which may be at work. The agent is never
-/// called again, and gets `firstReportSeconds` for its first report. The look at the end of that lease is sent first.
-/// Returns `None` once the lease has passed. Returns the row if the run is no such one, or not any more, or if its end
-/// was requested: the caller then acts on that row.
+/// called again, and gets `firstReportSeconds` for its first report. One that has reported already has the lease until
+/// the run's deadline. The look at the end of that lease is sent first. Returns `None` once the agent has the lease.
+/// Returns the row if the run is no such one, or not any more, or if its end was requested: the caller then acts on
+/// that row.
 ///
 /// # Errors
 /// Returns an error if DynamoDB gives no result, no look could be sent, or the row keeps changing or is gone.
@@ -143,9 +144,9 @@ pub enum Left {
 }
 
 /// Lets the lease of an attempt pass to its agent, and repeats this until the time of the last write. The run lock, if
-/// the attempt has one, is the agent's then. `facts` returns what is written at a time. Its second argument says whether
-/// the agent is known to have reported before. A hand-over whose answer was lost, and one that another invocation made
-/// because it took this attempt for dead, count like this one.
+/// the attempt has one, is the agent's then. `facts` returns what is written at a time, in milliseconds since 1970. Its
+/// second argument says whether the agent is known to have reported before. A hand-over whose answer was lost, and one
+/// that another invocation made because it took this attempt for dead, count like this one.
 ///
 /// # Errors
 /// Returns the table's failure. Then a look, or Lambda's retry, hands the run over without its acknowledgement. The
@@ -218,8 +219,8 @@ fn left_as<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, report_key: &str
     }
 }
 
-/// Hands the run of a dead attempt to its agent, as [`hand_over_dead`] does. Returns `None` once the lease has passed,
-/// or the row if the run has ended, or is the agent's, by now.
+/// Hands the run of a dead attempt to its agent, as [`hand_over_dead`] does. Returns `None` once the agent has the
+/// lease, or the row if the run has ended, or was the agent's already.
 ///
 /// # Errors
 /// Returns the errors of [`hand_over_dead`], and [`StoreError::Contended`] for any other row: the attempt lives or
@@ -280,7 +281,7 @@ pub async fn after_close<T: Table, C: Clock>(
 ///
 /// # Errors
 /// Returns an error if DynamoDB gives no result, or the row is unreadable: the end may have been asked for. Returns an
-/// error, too, if it is unknown whether the look was sent: the end was asked for. All of it may be repeated.
+/// error, too, if the look was not sent, or if this is unknown: the end was asked for. All of it may be repeated.
 pub async fn cancel<T: Table, C: Clock>(
     store: &Store<T, C>,
     looks: &impl Looks,
@@ -296,7 +297,7 @@ pub async fn cancel<T: Table, C: Clock>(
 /// is sent if the run is no detached one, has ended, or its end was not asked for.
 ///
 /// # Errors
-/// Returns an error if it is unknown whether the look was sent.
+/// Returns an error if the look was not sent, or if this is unknown.
 pub(crate) async fn cancel_later(
     looks: &impl Looks,
     trigger_id: &str,

@@ -59,7 +59,7 @@ pub enum Looked {
 ///
 /// # Errors
 /// Returns an error if DynamoDB gives no result, the next look could not be sent, or the row keeps changing, and the
-/// look could not be sent anew either. The queue must deliver it again.
+/// look was not sent anew either. The queue must deliver it again.
 pub async fn look<T: Table, C: Clock>(
     store: &Store<T, C>,
     looks: &impl Looks,

@@ -27,13 +27,13 @@ pub trait Looks {
     /// Sends a look that comes back after `delay`, of at most 900 s. It may come twice.
     ///
     /// # Errors
-    /// Returns an error if it is unknown whether it was sent.
+    /// Returns an error if it was not sent, or if this is unknown.
     fn send(&self, look: &Look, delay: Duration) -> impl Future<Output = Result<(), LookNotSent>>;
 
     /// Sends a look in one try. Otherwise it is as [`Looks::send`].
     ///
     /// # Errors
-    /// Returns an error if it is unknown whether it was sent.
+    /// Returns an error if it was not sent, or if this is unknown.
     fn send_once(&self, look: &Look, delay: Duration) -> impl Future<Output = Result<(), LookNotSent>> {
         self.send(look, delay)
     }
@@ -90,8 +90,9 @@ pub(crate) async fn end_later(
     sent.inspect_err(|error| tracing::warn!(error = %error, "nothing follows the end of a run")).is_ok()
 }
 
-/// Sends the look that stops the session of a detached run that has ended and is counted, if the session may be
-/// stopped. A failure is logged only: the session then ends by itself once it is idle.
+/// Sends the look that stops, a minute later, the session of a detached run that has ended and is counted. Nothing is
+/// sent if the session may not be stopped, as [`may_stop_session`] says. A failure is logged only: the session then
+/// ends by itself once it is idle.
 pub(crate) async fn stop_later(looks: &impl Looks, execution: ExecutionRef<'_>, ended: &Row) {
     if !may_stop_session(ended, execution.execution_id) {
         return;

@@ -37,9 +37,9 @@ impl From<ReportAnswer> for AppliedReport {
 
 /// Applies a report to its execution. `token` is the one that came with it. The row is read first, and nothing is
 /// written for a token that is not its own. An end is written with the trigger's health, its tokens and the run lock,
-/// as every end is. Before that a look is sent that counts the end and stops the agent's session a minute later. Of an
-/// end that comes too late, only the first one's status is kept. The words for a failure are masked by the kept input
-/// before they are stored.
+/// as every end is. Before that a look is sent that counts the end and stops the agent's session a minute later. If
+/// reports of another end come after the run has ended, only the status that the first of them names is kept. The words
+/// for a failure are masked by the kept input before they are stored.
 ///
 /// # Errors
 /// Returns an error if DynamoDB gives no result or the row keeps changing. The report may have been applied. The agent
@@ -103,8 +103,8 @@ pub async fn apply_report<T: Table, C: Clock>(
     Err(StoreError::Contended)
 }
 
-/// Masks the token and what belongs to people in the agent's words for its failure, and the token in its output. The
-/// prompt and the values are those of the kept input.
+/// Masks the token and every text of the kept input's prompt and values in the agent's words for its failure, and the
+/// token alone in its output. Without a readable input only the token is masked.
 ///
 /// # Errors
 /// Returns an error if the input cannot be read.

@@ -113,8 +113,8 @@ impl Router<'_> {
     /// - Subscribers, an addressed trigger and a replay are decided below.
     /// - A trigger to which the event was handed on is due, unless it is switched off or invalid. One that is gone is
     ///   skipped as deleted.
-    /// - A trigger that a command runs now is due, too. One that is not there is refused, because somebody expects its
-    ///   run.
+    /// - A trigger that a command runs now is due under the same conditions. One that is not there is refused, because
+    ///   somebody expects its run.
     /// - A command to end executions is returned as `Cancel`. An item that cannot be read as a trigger is refused.
     ///
     /// # Errors
@@ -156,8 +156,8 @@ impl Router<'_> {
 
     /// Decides about an event that is addressed to one trigger. Its filters and its threshold are asked, as those of a
     /// subscriber are: if they do not let it run, it is not due. An event is counted for a threshold once, however
-    /// often it is delivered. A trigger that is gone is skipped as deleted. An item that cannot be read as a trigger is
-    /// refused.
+    /// often it is delivered. A trigger that is gone is skipped as deleted. One that is switched off is skipped, or is
+    /// not due if the event announces a skip. An item that cannot be read as a trigger is refused.
     ///
     /// # Errors
     /// Returns an error if the table gives no result.

@@ -88,8 +88,8 @@ pub(crate) async fn refuse(context: &InvocationContext<'_>, mut invalid: Invalid
     refused(context, &started, Detour::InvalidFire, &fire, invalid.into()).await
 }
 
-/// Asks for the end of the execution, or of the executions, that a command names. Any other target is none, and nothing
-/// is done.
+/// Asks for the end of the execution, or of the executions, that a command names. For any other target nothing is done,
+/// and the response is null.
 ///
 /// # Errors
 /// Returns the errors of [`cancel`] and [`cancel_caller`].
@@ -128,7 +128,8 @@ pub(crate) async fn cancel(
 
 /// Asks for the end of every execution that an execution of Step Functions waited for at `stopped_at`, in milliseconds
 /// since 1970, or now if the command has no time. This is remembered, so that one that begins later finds it before it
-/// calls its agent. The commands that it sends after a redrive are not stopped. The response has the number of executions that may still run.
+/// calls its agent. The commands that it sends after a redrive are not stopped. The response has the number of those
+/// that may still run.
 ///
 /// # Errors
 /// Returns the failures of the table and of the timer. All of it may be repeated.
@@ -177,9 +178,9 @@ impl Router<'_> {
     ///
     /// # Errors
     /// Returns the table's failure if the only due trigger cannot be read again, or if it cannot be remembered that the
-    /// event is handed on. Then nothing was. Returns `DispatchFailed`, which is retryable, if the event was not handed
-    /// on for every trigger. Otherwise returns a failure of a subscription, or of the trigger that ran in place before,
-    /// preferably a retryable one.
+    /// event is handed on. Then it was handed to no trigger. Returns `DispatchFailed`, which is retryable, if the event
+    /// was not handed on for every trigger. Otherwise returns a failure of a subscription, or of the trigger that ran
+    /// in place before, preferably a retryable one.
     async fn serve(&self, subscribers: Subscribers) -> Result<Route, Failure> {
         let mut subscribers = self.decide_only_one_anew(subscribers).await?;
         subscribers.refuse_shared_ids();
@@ -321,7 +322,8 @@ impl Router<'_> {
     /// does not run is noted as the invocation's fire.
     ///
     /// # Errors
-    /// Returns the failure of an invalid trigger, once it is recorded, or the table's failure.
+    /// Returns the failure of an invalid trigger, once it is recorded, that of a record which was there before, or the
+    /// table's.
     async fn in_place(&self, decision: TriggerDecision) -> Result<Route, Failure> {
         match decision {
             TriggerDecision::Run(fire) => Ok(Route::Run(fire)),

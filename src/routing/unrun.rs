@@ -48,7 +48,7 @@ impl Unrun<'_> {
     /// invocation that ran the trigger reports it.
     ///
     /// # Errors
-    /// Returns the failure of `ending` once it is recorded, that of the record, or the table's.
+    /// Returns the failure of `ending` once it is recorded, that of the record, or the errors of [`Self::close`].
     pub(super) async fn record(&self, ending: Ending, is_of_many: bool) -> Result<Value, Failure> {
         let (status, skip_reason, failure) = (ending.status, ending.skip_reason, ending.failure.clone());
         let Some(closed) = self.close(Some(ending)).await? else { return Ok(Value::Null) };
@@ -69,7 +69,7 @@ impl Unrun<'_> {
     /// record, or only that of another user's trigger, nothing is written and the result is `None`.
     ///
     /// # Errors
-    /// Returns the failure of the record, or the table's.
+    /// Returns the failure of the record, or the errors of [`Self::close`].
     pub(super) async fn look(&self, detour: Detour) -> Result<Option<Value>, Failure> {
         tracing::info!(detour = detour.as_str(), "looking for what an earlier attempt left");
         let Some(closed) = self.close(None).await? else { return Ok(None) };

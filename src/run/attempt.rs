@@ -138,8 +138,8 @@ impl AttemptRun<'_> {
 
     /// Takes over the trigger item's values, admits the run, makes everything ready for the call, and calls the agent.
     /// A failure to make the agent ready counts only after the admission, so a run that is skipped never fails for it.
-    /// The trigger's time limit counts from `since`. It does not interrupt the wait for `item`, and is none of a
-    /// detached run's.
+    /// The trigger's time limit counts from `since`. It does not interrupt the wait for `item`, and does not apply to a
+    /// detached run.
     ///
     /// # Errors
     /// Returns the reason why the run stopped without an outcome: a skip, the loss of the lease, a cancellation, or a
@@ -305,8 +305,9 @@ impl AttemptRun<'_> {
     /// definition, accepts is a completion.
     ///
     /// # Errors
-    /// Returns the loss of the lease, or the failure of the last try. Once the agent may have taken the call, no
-    /// failure is tried again. Returns `DeadlineExceeded` if the time of a detached run is over before a try.
+    /// Returns the errors of [`OwnedExecution::ensure_call_window`], the failure to get a new authorization, or that of
+    /// the last try. Once the agent may have taken the call, no failure is tried again. Returns `DeadlineExceeded` if
+    /// the time of a detached run is over before a try.
     async fn call_agent(&self, fire: &Fire, call: &Call, prospect: Prospect) -> Result<Outcome, RunStop> {
         let agents = &self.context.app.agents;
         let Prospect { agent, mut authorization, .. } = prospect;
@@ -396,8 +397,8 @@ impl AttemptRun<'_> {
         }
     }
 
-    /// Sets `lastExecutedAt` of a stored trigger once the agent is called. It waits without end if the agent is never
-    /// called. A failure does not affect the run.
+    /// Sets `lastExecutedAt` of a stored trigger to the start of the execution's first attempt once the agent is
+    /// called. It waits without end if the agent is never called. A failure does not affect the run.
     async fn touch_trigger(&self) {
         self.beside.begun.notified().await;
         let Some(fire) = self.beside.fire.get().filter(|fire| fire.trigger.is_some()) else { return };

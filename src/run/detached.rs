@@ -83,8 +83,9 @@ impl AttemptRun<'_> {
 
     /// Decides what becomes of a run whose work in this invocation has ended. A run whose agent was not called ends
     /// here. An agent that acknowledged, or that may be at work although nothing says so, gets the lease: its answer is
-    /// torn, or another one came in its place. A run that was ended by its report meanwhile is told as it ended. If a
-    /// lost lease cannot be looked into, the result is `LeaseLost`. Any other run ends here.
+    /// torn, or another one came in its place. A run that was ended by its report meanwhile is told as it ended. After
+    /// the loss of the lease the result is `LeaseLost` if another attempt has it, or if it cannot be found out who has
+    /// it. Any other run ends here.
     pub(super) async fn way_on(&self, fire: &Fire, ended: Result<Outcome, RunStop>) -> WayOn {
         let (is_called, is_answer_lost) = {
             let facts = self.context.state.facts();
@@ -118,8 +119,9 @@ impl AttemptRun<'_> {
         }
     }
 
-    /// Returns the result of an attempt whose end the row has refused. The agent of a detached run may have reported
-    /// the end before it answered the call in full. That end counts, and this one does not.
+    /// Returns the result of an attempt whose end the row has refused. For a detached run the row is read again, and
+    /// the result is that of [`Self::told`]. The agent of a detached run may have reported the end before it answered
+    /// the call in full. That end counts, and this one does not.
     ///
     /// # Errors
     /// Returns the failure of a run that has failed by its report, and otherwise `LeaseLost`.

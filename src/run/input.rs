@@ -33,9 +33,9 @@ impl AttemptRun<'_> {
         facts.definition = definition;
     }
 
-    /// Keeps the input of a run whose event does not say everything, in at most 2 s. Returns the fire as it runs. If an
-    /// earlier attempt kept an input, this is the fire with that input's task and the session of this attempt: all
-    /// attempts of an execution give the agent the same task. A failure is logged only.
+    /// Keeps the input of a detached run, and of any other whose event does not say everything, in at most 2 s. Returns
+    /// the fire as it runs. If an earlier attempt kept an input, this is the fire with that input's task and the
+    /// session of this attempt: all attempts of an execution give the agent the same task. A failure is logged only.
     pub(super) async fn keep_input(&self, fire: Arc<Fire>) -> Arc<Fire> {
         let InvocationContext { app, deadline, state, .. } = self.context;
         // An invocation that ends a detached run does not know its event, so its input is always kept.

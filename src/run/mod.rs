@@ -146,8 +146,8 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
 
 /// Returns a cancellation if the execution of Step Functions that waits for this fire was stopped before the fire's
 /// record could say so. Returns a failure if the table gives no result in time. Returns `None` if nothing was stopped
-/// or nobody waits. An execution that was stopped and then redriven has the same ARN, and so the mark of its stop, which
-/// a command that it sent since passes.
+/// or nobody waits. An execution that was redriven after its stop has the same ARN, and so still the mark of that stop.
+/// A command that it sent more than 5 s after the stop is not stopped.
 async fn stopped_caller(context: &InvocationContext<'_>, fire: &Fire) -> Option<RunStop> {
     let task = fire.waiting.as_ref()?;
     let store = &context.app.store;
@@ -263,8 +263,8 @@ async fn not_run(
     }
 }
 
-/// Sends the look that stops the session of a detached run that was ended here. Any other run needs none, and nothing
-/// happens. A failure is logged only.
+/// Sends the look that stops the session of a detached run that was ended here, as [`stop_later`] does. Any other run
+/// needs none, and nothing happens. A failure is logged only.
 async fn stopped_later(app: &App, execution: ExecutionRef<'_>, row: &Row) {
     if row.report_key.is_some() {
         stop_later(&app.settle_queue, execution, row).await;

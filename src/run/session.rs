@@ -59,8 +59,8 @@ fn at_work(ended: &Result<Outcome, RunStop>) -> Option<AtWork> {
 
 /// Returns true if the agent, which was called, may be at work because its answer was not read to its end, or says that
 /// the agent works on. A cancelled run and one that lost its lease do not count, nor does the answer of a gateway that
-/// may have lost the agent's own. It tells which detached runs are left to their agents. The stop of a session does not
-/// ask it.
+/// may have lost the agent's own. A detached run whose answer was not read to its end is left to its agent. The stop of
+/// a session does not ask it.
 pub(super) fn is_unfinished(ended: &Result<Outcome, RunStop>) -> bool {
     at_work(ended) == Some(AtWork::Unfinished)
 }
@@ -68,6 +68,7 @@ pub(super) fn is_unfinished(ended: &Result<Outcome, RunStop>) -> bool {
 /// Returns the time that an attempt has to stop its session: 2 s. With rerun, the next attempt works in a session of
 /// the same id, so the time also ends when that attempt may begin, at the lease's end plus the tolerated skew. `None`
 /// means that the session must not be stopped any more: this moment has passed, or the execution was taken over.
+/// Without rerun the time is always 2 s.
 fn time_to_stop(lease: Lease, lease_until: i64, now: i64, is_rerun: bool, is_taken_over: bool) -> Option<Duration> {
     if !is_rerun {
         return Some(STOP_TIMEOUT);

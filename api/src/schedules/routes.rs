@@ -110,22 +110,24 @@ fn earliest(mut coming: Vec<NextRuns<'_>>, limit: usize) -> Vec<(Timestamp, usiz
 
 /// Returns a schedule as answers show it: in words, as Scheduler gets it, and its next `limit` runs after `now` in UTC
 /// and in its zone. One note says that a rate counts from `saved`, if it has no later start. Another says that the
-/// clocks change between the runs. A run whose time comes twice has a note of its own.
+/// clocks change between the runs. A run of a calendar whose time comes twice has a note of its own.
 pub fn preview_of(schedule: &Schedule, now: Timestamp, saved: Timestamp, limit: usize) -> Value {
     let runs: Vec<Timestamp> = schedule.runs_after(now, saved).take(limit).collect();
+    // A rate counts the time that passes, whatever the clocks show.
+    let is_rate = matches!(schedule.expression, Expression::Rate { .. });
     let shown: Vec<Value> = runs
         .iter()
         .map(|run| {
             let there = run.to_zoned(schedule.zone.clone());
             let mut shown = json!({"utc": rfc3339(*run), "local": there.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()});
-            if let Some(note) = note(&there) {
+            if let Some(note) = note(&there).filter(|_| !is_rate) {
                 shown["note"] = json!(note);
             }
             shown
         })
         .collect();
     let mut notes = Vec::new();
-    if matches!(schedule.expression, Expression::Rate { .. }) && schedule.start.is_none_or(|start| start <= saved) {
+    if is_rate && schedule.start.is_none_or(|start| start <= saved) {
         notes.push("a rate counts from the moment at which the schedule is saved");
     }
     if runs.windows(2).any(|pair| offset(schedule, pair[0]) != offset(schedule, pair[1])) {

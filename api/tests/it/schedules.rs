@@ -163,6 +163,15 @@ async fn coming_runs_are_shown_in_utc_and_in_the_zone() {
     assert_eq!(shown["nextRuns"][0], json!({"utc": "2099-03-06T14:00:00.000Z", "local": "2099-03-06T09:00:00-05:00"}));
     assert_eq!(shown["nextRuns"][1], json!({"utc": "2099-03-09T13:00:00.000Z", "local": "2099-03-09T09:00:00-04:00"}));
     assert_eq!(shown["notes"], json!(["the clocks change between these runs"]));
+    // The clocks of Berlin go back on 25 October 2099. A calendar fires at the first of two such times, a rate at both.
+    for (expression, runs, has_note) in [("30 2 25 10 ? 2099", 1, true), ("rate(30 minutes)", 4, false)] {
+        let preview = json!({"expression": expression, "timezone": "Europe/Berlin", "limit": 4,
+            "startDate": "2099-10-25T00:00:00Z"});
+        let shown = api.send("POST", "/schedules/preview", Some(preview)).await.expect(200);
+        let next = shown["nextRuns"].as_array().unwrap();
+        assert_eq!(next.len(), runs, "{shown:#}");
+        assert!(next.iter().all(|run| run.get("note").is_some() == has_note), "{shown:#}");
+    }
     for (body, field) in [
         (json!({"expression": "0/1 0/2 * * ? *"}), "expression"),
         (json!({"expression": "at(2099-03-29T02:30:00)", "timezone": "Europe/Berlin"}), "expression"),
