@@ -186,8 +186,8 @@ impl BusEvent {
     }
 
     /// Returns the payload with which the function hands the event on to itself for one trigger: the event's own text,
-    /// with the marks of where it came from, its source, and `_dispatch`, which names the trigger, its user and a
-    /// request. `request_id` is that of this invocation. If an event without an id of its own is delivered again, the
+    /// with the marks `_from`, if it had one, `_eventSourceId`, and `_dispatch`, which names the trigger, its user and
+    /// a request. `request_id` is that of this invocation. If an event without an id of its own is delivered again, the
     /// request identifies it. Such an event names the message's id instead if it came in a message, and the first
     /// request if it was handed on before. `is_too_costly` is true if the trigger's filters cost too much on the event.
     pub(crate) fn dispatched_to(

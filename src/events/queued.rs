@@ -64,8 +64,8 @@ pub(crate) fn unwrapped(body: &str) -> Cow<'_, str> {
 /// Classifies a message, which [`unwrapped`] must have unwrapped:
 ///
 /// - A report of Lambda's on-failure destination is a `Report`.
-/// - An object with `requestContext` that lacks something else is an `UnreadableReport`. It must not be taken for an
-///   event, because it would run.
+/// - Any other object with `requestContext` is an `UnreadableReport`. It must not be taken for an event, because it
+///   would run.
 /// - Anything else is handed on. JSON with the texts `detail-type` and `source` is an event, and goes on as its own
 ///   text in `_event`. It is marked as a queue's and with the message's id, because the message may be delivered and
 ///   handed on again. All other text goes on as `_message`, which the next invocation refuses.

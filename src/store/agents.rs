@@ -12,7 +12,8 @@ use crate::store::{
 
 impl Store {
     /// Reads the row of an agent in `table`, if there is one, in an eventually consistent read. The table belongs to
-    /// others and has keys of its own, `userId` and `agentId`.
+    /// others and has keys of its own, `userId` and `agentId`, which are members of the row, too. Binary values become
+    /// null.
     ///
     /// # Errors
     /// Returns an error if DynamoDB gives no result.

@@ -99,8 +99,8 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 
     /// Lets the lease of `owner` pass to the agent at `now`, in milliseconds since 1970. The attempt must still own the
-    /// running execution, and the lease must not have passed before. If the acknowledgement is lost, the agent must not
-    /// have reported either, unless the facts say so. Otherwise the write is refused.
+    /// running execution, and the lease must not have passed to the agent before. If the acknowledgement is lost, the
+    /// agent must not have reported either, unless the facts say so. Otherwise the write is refused.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. It may have been written all the same.
@@ -159,9 +159,9 @@ impl<T: Table, C: Clock> Store<T, C> {
 
     /// Notes a heartbeat that the agent of a detached run reported at `now`, in milliseconds since 1970: that it was
     /// heard, one more event, and its tokens if it named any, none of them fewer than before. The run must still be
-    /// running, with the token and the request to cancel of `seen`. `lease_until` becomes the end of the agent's lease,
-    /// and the stored one must not be later. Without it the lease is the invocation's: it must not have passed to the
-    /// agent, and once it does, no first report is waited for. Otherwise the write is refused.
+    /// running, with the report key and the request to cancel of `seen`. `lease_until` becomes the end of the agent's
+    /// lease, and the stored one must not be later. Without it the lease is the invocation's: it must not have passed
+    /// to the agent, and once it does, no first report is waited for. Otherwise the write is refused.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. It may have been written all the same.
@@ -196,8 +196,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         self.write_conditionally(write).await
     }
 
-    /// Keeps the status of a report that came after the run's end. The row must still have the status and the token of
-    /// `seen`, and no late report. Otherwise nothing happens.
+    /// Keeps the status of a report that came after the run's end. The row must still have the status and the report
+    /// key of `seen`, and no late report. Otherwise nothing happens.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -217,7 +217,7 @@ impl<T: Table, C: Clock> Store<T, C> {
 }
 
 impl Expression {
-    /// Builds the condition that a run has the status and the token of `seen`, and no attribute `absent` yet.
+    /// Builds the condition that a run has the status and the report key of `seen`, and no attribute `absent` yet.
     fn ended_as(&mut self, seen: &Row, absent: &str) -> String {
         let status = self.equals(STATUS, Some(text(seen.status.as_str())));
         let key = self.equals(REPORT_KEY, seen.report_key.as_ref().map(text));

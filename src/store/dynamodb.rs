@@ -38,8 +38,8 @@ pub struct DynamoDb {
 }
 
 impl DynamoDb {
-    /// Creates the client of the table `name`: at most six tries of 2 s each, with waits from 50 ms to 1 s between
-    /// them, and 5 s in all, for each operation.
+    /// Creates the client of the table `name`: at most six tries of 2 s each, and 5 s in all, for each operation. The
+    /// waits between the tries are random, at first at most 50 ms and later at most 1 s.
     pub(super) fn new(config: &aws_config::SdkConfig, name: String) -> Self {
         let config = aws_sdk_dynamodb::config::Builder::from(config)
             .timeout_config(

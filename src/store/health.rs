@@ -19,8 +19,8 @@ use crate::{
     },
 };
 
-/// Builds the condition that the trigger item exists and its health attributes are unchanged since they were read. An
-/// attribute whose value no condition can compare is left out of it.
+/// Builds the condition that the trigger item exists and its `health`, `failures` and `enabled` are unchanged since
+/// they were read. An attribute whose value no condition can compare is left out of it.
 fn is_unchanged(expression: &mut Expression, seen: &Health) -> String {
     let mut conditions = vec![format!("attribute_exists({})", expression.name("PK"))];
     for (name, value) in RESTS_ON.iter().zip(&seen.stored) {
@@ -34,11 +34,12 @@ fn is_unchanged(expression: &mut Expression, seen: &Health) -> String {
 }
 
 /// Builds the trigger item's part of a transaction, which writes `change`. It is applied only if the item exists and
-/// its health attributes are unchanged since `seen` was read. `now` is in milliseconds since 1970. The state, the count
-/// of failures and the execution are always written, and the time of the change if the state is a new one. A success,
-/// for which `failure` is `None`, removes the attributes of the last failure and of a pause. A failure writes its type
-/// and text, and removes those of a pause unless it pauses the trigger: then `enabled` becomes false, with the time and
-/// the reason. The members `id` and `userId` are set to the ids of the item's key.
+/// its `health`, `failures` and `enabled` are unchanged since `seen` was read. `now` is in milliseconds since 1970. The
+/// state, the count of failures and the execution are always written, and the time of the change if the state is a new
+/// one. A success, for which `failure` is `None`, removes the attributes of the last failure and of a pause. A failure
+/// writes its type and its message, cut to [`ERROR_LIMIT`] bytes, and removes those of a pause unless it pauses the
+/// trigger: then `enabled` becomes false, with the time and the reason. The members `id` and `userId` are set to the
+/// ids of the item's key.
 pub fn health_write(
     execution: ExecutionRef<'_>,
     seen: &Health,

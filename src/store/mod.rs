@@ -245,7 +245,9 @@ impl<T: Table, C: Clock> Store<T, C> {
         }
     }
 
-    /// Returns the execution id that is remembered for a fire that only its Lambda request identifies, or `None`.
+    /// Returns the execution id that is remembered for a fire that only its Lambda request identifies, in a consistent
+    /// read. Returns `None` if there is none or its item is unreadable. An item whose ttl has passed still counts until
+    /// DynamoDB deletes it.
     ///
     /// # Errors
     /// Returns an error if DynamoDB gives no result.
@@ -258,8 +260,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         Ok(item.as_ref().and_then(|item| string(item, EXECUTION_ID)))
     }
 
-    /// Sets `lastExecutedAt` on the trigger item if it still exists. A plain update would recreate a deleted trigger.
-    /// Without an item nothing is written, and this is no error.
+    /// Sets `lastExecutedAt` on the trigger item to `started_at`, even over a later time, if the item still exists. A
+    /// plain update would recreate a deleted trigger. Without an item nothing is written, and this is no error.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.

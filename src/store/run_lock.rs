@@ -37,13 +37,14 @@ impl RunLock {
     }
 }
 
-/// Returns the ttl of a slot whose lease ends at `until`, in milliseconds since 1970: nobody needs the item a day
-/// later.
+/// Returns the ttl, in seconds since 1970, of a slot whose lease ends at `until`, in milliseconds since 1970. It is a
+/// day later, when nobody needs the item.
 fn ttl_of(until: i64) -> i64 {
     until / 1000 + 24 * 60 * 60
 }
 
-/// Builds the write that frees the slot of an execution that has ended. The condition is that the execution has it.
+/// Builds the write that frees the slot of an execution that has ended. The item stays, with a lease that has ended.
+/// The condition is that the execution has it, by whichever attempt.
 pub(crate) fn free_run_lock(execution: ExecutionRef<'_>, slot: Slot) -> ConditionalWrite {
     let mut expression = Expression::default();
     let condition = Some(expression.equals(EXECUTION_ID, Some(text(execution.execution_id))));
@@ -109,8 +110,8 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 
     /// Asks for a slot once: writes it with this attempt as its owner, if the condition holds. With `seen` the slot
-    /// must be as it was read. Otherwise it must be free by its own lease, or this attempt's, and with `has_waited` not
-    /// a newer execution's. Returns the slot as it stands if it is refused.
+    /// must be as it was read. Otherwise it must be absent, free by its own lease, or this attempt's with no later end,
+    /// and with `has_waited` not a newer execution's. Returns the slot as it stands if it is refused.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. The slot may have been taken all the same.
@@ -160,9 +161,9 @@ impl<T: Table, C: Clock> Store<T, C> {
         })
     }
 
-    /// Extends a slot of the run lock to `until`, the end of the execution's lease in milliseconds since 1970. Returns
-    /// false if another attempt has it or it was released. If this request arrives after a later one, the longer lease
-    /// stays, and the result is true.
+    /// Extends a slot of the run lock to `until`, the end of the execution's lease in milliseconds since 1970, even if
+    /// the slot's lease is over. Returns false if another attempt has it, or it was released or deleted. If this
+    /// request arrives after a later one, the longer lease stays, and the result is true.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. It may have been written all the same.

@@ -66,8 +66,8 @@ struct LivingRow {
 }
 
 impl LivingRow {
-    /// Reads the row of an execution, or returns `None` if it has no id. It may be without a slot only if it is of this
-    /// user, and in its first attempt or with events.
+    /// Reads the row of an execution, or returns `None` if it has no id. `may_be_without_slot` is true if the row names
+    /// no other user, and is in its first attempt or has events.
     fn read(item: &Item, user_id: &str) -> Option<Self> {
         // The input of a later attempt may be that of the first, which does not tell whether this one was admitted.
         let is_first = integer(item, ATTEMPT) == Some(1) || item.contains_key(EVENTS);
@@ -110,10 +110,11 @@ impl Surroundings {
 }
 
 impl<T: Table, C: Clock> Store<T, C> {
-    /// Returns the executions of this user's trigger that are alive beside the one of `holder`: those that hold further
-    /// slots of the run lock, and those that were admitted without one, because the trigger had no limit then. They are
-    /// looked for until there are `most`. `first` is slot 0 as it was found, if another attempt has it. Of executions
-    /// without a slot, fires from `look_back` before this one, or before now if that is earlier, are looked at.
+    /// Returns the executions of this user's trigger that are alive beside the one of `holder`: those that hold slots
+    /// of the run lock, and those that were admitted without one, because the trigger had no limit then. The latter are
+    /// looked for, the newest first, until there are `most` in all. `first` is slot 0 as it was found, if another
+    /// attempt has it: it is not read here. Of executions without a slot, fires from `look_back` before this one, or
+    /// before now if that is earlier, are looked at.
     ///
     /// # Errors
     /// Returns an error if DynamoDB gives no result, or an item is unreadable.
@@ -254,9 +255,10 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 
     /// Takes one of `slots` slots of the trigger's run lock, if there is room. Slot 0 is asked for unseen, as if it
-    /// were the only one. The caller must then look at the neighbours. If it is not free, the other slots are read, and
-    /// if they leave room, the neighbours, and another slot is chosen. Each refusal tells who has taken that slot
-    /// meanwhile, and the choice is made again. An execution whose other attempt has a slot is refused with its own id.
+    /// were the only one. If this attempt gets it, the caller must still look at the neighbours. If it is not free, the
+    /// other slots are read, and if they leave room, the neighbours, and another slot is chosen. Each refusal tells who
+    /// has taken that slot meanwhile, and the choice is made again. An execution whose other attempt has a slot is
+    /// refused with its own id.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it, or an item is unreadable, or the slots keep changing. A slot may

@@ -24,10 +24,10 @@ const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
 impl<T: Table, C: Clock> Store<T, C> {
     /// Counts an event of a trigger, and returns its number in its window. `mark` identifies the event, and `time` is
-    /// its own, in milliseconds since 1970. An event that is delivered again is not counted again, and has the number
-    /// that it got first, or 0 if its mark is unreadable. The event's mark is written with the count, so that a crash
-    /// in between loses neither. While other events are counted, this one tries again without end: the caller limits
-    /// the time.
+    /// its own, in milliseconds since 1970. A `time` after `started` counts as `started`, whose ttl the items get. An
+    /// event that is delivered again is not counted again, and has the number that it got first, or 0 if its mark is
+    /// unreadable. The event's mark is written with the count, so that a crash in between loses neither. While other
+    /// events are counted, this one tries again without end: the caller limits the time.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. The event may have been counted all the same. The call may be

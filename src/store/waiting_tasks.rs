@@ -53,8 +53,9 @@ impl<T: Table, C: Clock> Store<T, C> {
         Ok(())
     }
 
-    /// Returns the time at which the execution of Step Functions `caller`, an ARN, was stopped last, in milliseconds since
-    /// 1970, by the mark that [`Self::stop_caller`] leaves. Returns `None` if it was not stopped.
+    /// Returns the time at which the execution of Step Functions `caller`, an ARN, was stopped last, in milliseconds
+    /// since 1970, by the mark that [`Self::stop_caller`] leaves. Returns `None` if it was not stopped, and `i64::MAX`
+    /// if the mark names no time.
     ///
     /// # Errors
     /// Returns an error if DynamoDB gives no result.

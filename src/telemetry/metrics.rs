@@ -259,8 +259,8 @@ impl Serialize for Definitions<'_> {
 }
 
 /// Returns `text` as the value of a dimension, or `None` if it is blank. CloudWatch accepts up to 1024 characters of
-/// printable ASCII that are not all blank. Other characters are escaped, so that two values of ordinary length never
-/// become the same. A longer one is cut.
+/// printable ASCII that are not all blank. Other characters become `\u{…}`, and a longer value is cut. Two values of
+/// ordinary length become the same only if one of them spells such an escape itself.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Dimension.html>
 fn dimension_value(text: &str) -> Option<Cow<'_, str>> {
     const LONGEST: usize = 1024;
