@@ -259,12 +259,12 @@ impl Serialize for Definitions<'_> {
 }
 
 /// Returns `text` as the value of a dimension, or `None` if it is blank. CloudWatch accepts up to 1024 characters of
-/// printable ASCII that are not all blank. Other characters become `\u{…}`, and a longer value is cut. Two values of
-/// ordinary length become the same only if one of them spells such an escape itself.
+/// printable ASCII that are not all blank. Other characters, and the backslash, become `\u{…}`, so two values never
+/// become the same, except that a longer value is cut.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Dimension.html>
 fn dimension_value(text: &str) -> Option<Cow<'_, str>> {
     const LONGEST: usize = 1024;
-    let is_plain = |character: char| matches!(character, ' '..='~');
+    let is_plain = |character: char| matches!(character, ' '..='[' | ']'..='~');
     if text.trim().is_empty() {
         return None;
     }
@@ -301,6 +301,7 @@ mod tests {
             ("agent-7", Some("agent-7")),
             (" o'brien \"7\" ", Some(" o'brien \"7\" ")),
             ("\u{fc}\u{1f600}", Some("\\u{fc}\\u{1f600}")),
+            ("\\u{fc}", Some("\\u{5c}u{fc}")),
             ("a\nb\u{7f}", Some("a\\u{a}b\\u{7f}")),
             (&long, Some(&long[1..])),
             ("", None),
