@@ -12,6 +12,7 @@ mod list;
 mod needs;
 mod options;
 mod place;
+mod put;
 mod requests;
 mod screen;
 mod sdk_http;
@@ -69,7 +70,7 @@ async fn run(Options { place: options, command }: Options) -> Result<ExitCode, S
         }
         Command::Triggers { json } => triggers::list(place, user, json, &screen).await?,
         Command::Next { id, limit, json } => triggers::next(place, user, (id.as_deref(), limit), json, &screen).await?,
-        Command::Put { file, json } => screen.print(&triggers::put(place, &options, &file, json).await?)?,
+        Command::Put { file, json } => screen.print(&put::put(place, &options, &file, json).await?)?,
         Command::Replay { execution, json } => {
             let answer = executions::act(place, user, "replay", &execution).await?;
             screen.print(&said("replayed as", answer, &options, json))?;
