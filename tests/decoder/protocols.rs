@@ -124,6 +124,37 @@ fn ag_ui() {
             Done("a"),
         ),
         (
+            r#"{"type":"CUSTOM","name":"AgentStopped","value":{"stop_reason":"guardrail_intervened"}}
+               {"type":"RUN_FINISHED","outcome":{"type":"success"}}"#,
+            Short(Guardrail),
+        ),
+        (
+            r#"{"type":"CUSTOM","name":"AgentStopped","value":{"stop_reason":"max_tokens"}}
+               {"type":"RUN_FINISHED"}"#,
+            Short(MaxTokens),
+        ),
+        (
+            r#"{"type":"CUSTOM","name":"AgentStopped","value":{"stop_reason":"end_turn"}}
+               {"type":"RUN_FINISHED","outcome":{"type":"success"}}"#,
+            Done(""),
+        ),
+        (
+            r#"{"type":"CUSTOM","name":"AgentStopped","value":{"stop_reason":"max_tokens"}}
+               {"type":"RUN_FINISHED","outcome":{"type":"interrupt"}}"#,
+            Short(Interrupt),
+        ),
+        (
+            r#"{"type":"CUSTOM","name":"step","value":{"stop_reason":"max_tokens"}}
+               {"type":"TEXT_MESSAGE_CHUNK","messageId":"1","role":"assistant","delta":"a"}
+               {"type":"RUN_FINISHED"}"#,
+            Done("a"),
+        ),
+        (
+            r#"{"type":"CUSTOM","name":"job","value":{"status":"max_tokens","stop_reason":null}}
+               {"type":"RUN_FINISHED"}"#,
+            Done(""),
+        ),
+        (
             r#"{"type":"TEXT_MESSAGE_CHUNK","messageId":"1","role":"assistant","delta":"a"}
                {"type":"RUN_FINISHED","result":"b"}"#,
             Done("a"),
