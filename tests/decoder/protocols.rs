@@ -701,6 +701,31 @@ fn bedrock() {
     assert_eq!(usage_of(&format!("{START}\n{}\n{USAGE}", stop("end_turn"))), Some([5, 6, 7, 8]));
 }
 
+/// A Strands result is a text of its interrupts if the agent waits for a person.
+#[test]
+fn strands_as_text() {
+    const ASKS: &str = "[{'id': 'v1:tool_call:1', 'name': 'approve', 'reason': 'may I?', 'response': None}]";
+    documents(
+        "generic",
+        &[
+            (&format!("\"{ASKS}\""), Short(Interrupt)),
+            (&format!("{{\"result\":\"{ASKS}\"}}"), Short(Interrupt)),
+            (&format!("{{\"message\":\"{ASKS}\"}}"), Short(Interrupt)),
+            (&format!("{{\"response\":\"{ASKS}\",\"status\":\"success\"}}"), Short(Interrupt)),
+            (&format!("{{\"result\":\"{ASKS}\",\"stop_reason\":\"end_turn\"}}"), Done(ASKS)),
+            (
+                &format!("\"a {ASKS}\""),
+                Done("a [{'id': 'v1:tool_call:1', 'name': 'approve', 'reason': 'may I?', 'response': None}]"),
+            ),
+            (
+                r#""[{'id': 'a', 'name': 'b', 'reason': 'c', 'response': None}]""#,
+                Done("[{'id': 'a', 'name': 'b', 'reason': 'c', 'response': None}]"),
+            ),
+        ],
+    );
+    check("generic", SSE, &format!("data: \"{ASKS}\"\n\n"), &Short(Interrupt));
+}
+
 #[test]
 fn strands() {
     const START: &str = r#"{"init_event_loop": true}"#;

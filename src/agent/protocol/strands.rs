@@ -21,6 +21,10 @@ use crate::json::text::BoundedText;
 /// The beginning of Python's repr of the last event of a raw stream, up to the word that is read.
 const RESULT: &[u8] = b"{'result': AgentResult(stop_reason='";
 
+/// The beginning of Python's repr of interrupts, up to the version of an id, and its end. The SDK writes a result so as
+/// text if the agent waits for a person.
+const INTERRUPTS: (&[u8], &[u8]) = (b"[{'id': 'v1:", b"'response': None}]\"");
+
 /// Returns true for a frame of the Python SDK. A `message` counts only without a `type`: with one it is Anthropic's.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     members.has(Name::InitEventLoop)
@@ -54,10 +58,21 @@ fn is_message(value: RawJson<'_>) -> bool {
     role.is_some() && content.is_some_and(RawJson::is_array)
 }
 
+/// Returns true if `inner`, a JSON string without its first quote, is a result in whose place the SDK wrote what the
+/// agent asks a person.
+pub(super) fn are_interrupts(inner: &[u8]) -> bool {
+    inner.starts_with(INTERRUPTS.0) && inner.ends_with(INTERRUPTS.1)
+}
+
 /// Reads the end of a raw stream, which is no JSON but Python's repr within a string. Only its reason counts. A reason
-/// that means a finished run, or cannot be read, takes back one before it. Returns false if `inner`, the string without
-/// its first quote, is no such end, or its reason cannot be read.
+/// that means a finished run, or cannot be read, takes back one before it. Interrupts in the result's place are an
+/// `Interrupt`. Returns false if `inner`, the string without its first quote, is no such end, or its reason cannot be
+/// read.
 pub(super) fn repr_stopped(inner: &[u8], transcript: &mut Transcript) -> bool {
+    if are_interrupts(inner) {
+        transcript.finish = Some(FinishReason::Interrupt);
+        return true;
+    }
     let Some(reason) = inner.strip_prefix(RESULT) else { return false };
     let end = reason.iter().take(64).position(|byte| *byte == b'\'');
     let word = end.and_then(|end| std::str::from_utf8(&reason[..end]).ok());
