@@ -261,6 +261,34 @@ fn a2a() {
     documents("a2a", &[(r#"{"jsonrpc":"2.0","result":{"task":{"status":{"state":"TASK_STATE_UNSPECIFIED"}}}}"#, Cut)]);
 }
 
+/// 0.3 over plain HTTP calls a message's parts `content`, and a state that is unknown is left out.
+#[test]
+fn a2a_over_plain_http() {
+    const MESSAGE: &str = r#"{"messageId":"1","role":"ROLE_AGENT","content":[{"text":"a"},{"text":"b"}]}"#;
+    let status = |state: &str| {
+        format!(r#"{{"statusUpdate":{{"taskId":"1","status":{{"state":"TASK_STATE_{state}","message":{MESSAGE}}}}}}}"#)
+    };
+    let task = |status: &str| format!(r#"{{"task":{{"id":"1","contextId":"2","status":{status}}}}}"#);
+    for (frame, expected) in [
+        (format!(r#"{{"message":{MESSAGE}}}"#), Done("ab")),
+        (status("COMPLETED"), Done("ab")),
+        (status("FAILED"), Failed("ab")),
+        (status("INPUT_REQUIRED"), Short(InputRequired)),
+        (task(r#"{"timestamp":"2026"}"#), Cut),
+        (task("{}"), Cut),
+    ] {
+        check("a2a", SSE, &sse(&frame), &expected);
+        check("a2a", JSON, &frame, &expected);
+    }
+    documents(
+        "generic",
+        &[
+            (r#"{"task":{"id":"1","status":{"done":true}},"result":"a"}"#, Done("a")),
+            (r#"{"task":{"id":"1","contextId":"2","status":"open"},"result":"a"}"#, Done("a")),
+        ],
+    );
+}
+
 #[test]
 fn mcp() {
     let result =
