@@ -618,6 +618,7 @@ fn langgraph() {
     let chunk = |text: &str| {
         format!("event: messages\n[{{\"type\":\"AIMessageChunk\",\"id\":\"1\",\"content\":\"{text}\"}},{{\"a\":1}}]")
     };
+    let task = |rest: &str| format!("event: tasks\n{{\"id\":\"1\",\"name\":\"agent\",{rest}}}");
     for (rest, expected) in [
         (values(&format!("{human},{}", ai("a"))), Done("a")),
         (values(&format!("{},{human}", ai("old"))), Done("")),
@@ -625,6 +626,11 @@ fn langgraph() {
         (format!("{}\n{}", chunk("a"), values(&format!("{human},{}", ai("ab")))), Done("ab")),
         ("event: updates\n{\"agent\":{\"messages\":[{\"type\":\"ai\",\"content\":\"a\"}]}}".to_owned(), Done("a")),
         ("event: updates\n{\"__interrupt__\":[{\"value\":\"ok?\"}]}".to_owned(), Short(Interrupt)),
+        // A breakpoint has no words.
+        ("event: updates\n{\"__interrupt__\":[]}".to_owned(), Short(Interrupt)),
+        (task("\"result\":{\"messages\":[{\"type\":\"ai\",\"content\":\"a\"}]},\"interrupts\":[]"), Done("a")),
+        (task("\"result\":{},\"interrupts\":[{\"value\":\"ok?\"}]"), Short(Interrupt)),
+        (task("\"input\":{\"messages\":[{\"type\":\"ai\",\"content\":\"old\"}]},\"triggers\":[\"x\"]"), Done("")),
         ("event: values\n{\"messages\":[],\"__interrupt__\":[{\"value\":\"ok?\"}]}".to_owned(), Short(Interrupt)),
         // The model stopped in order, and the run waits all the same.
         (
