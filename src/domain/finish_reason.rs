@@ -94,8 +94,18 @@ impl FinishReason {
         let word = word.strip_prefix("taskstate").unwrap_or(&word);
         Some(match word {
             "maxtokens" | "maxoutputtokens" | "length" | "tokenlimit" | "modelcontextwindowexceeded" => Self::MaxTokens,
-            "contentfilter" | "contentfiltered" | "safety" | "recitation" | "blocklist" | "blocked"
-            | "prohibitedcontent" | "spii" => Self::ContentFilter,
+            "contentfilter"
+            | "contentfiltered"
+            | "safety"
+            | "recitation"
+            | "blocklist"
+            | "blocked"
+            | "prohibitedcontent"
+            | "spii"
+            | "imagesafety"
+            | "imagerecitation"
+            | "imageprohibitedcontent"
+            | "modelarmor" => Self::ContentFilter,
             "guardrail" | "guardrailintervened" | "tripwire" => Self::Guardrail,
             "refusal" | "refused" => Self::Refusal,
             "cancelled" | "canceled" | "abort" | "aborted" | "usercancelled" | "usercanceled" => Self::Cancelled,
@@ -218,6 +228,10 @@ mod tests {
                     "BLOCKLIST",
                     "PROHIBITED_CONTENT",
                     "SPII",
+                    "IMAGE_SAFETY",
+                    "IMAGE_RECITATION",
+                    "IMAGE_PROHIBITED_CONTENT",
+                    "MODEL_ARMOR",
                 ],
             ),
             (Guardrail, &["guardrail", "guardrail_intervened", "guardrailIntervened", "tripwire"]),
