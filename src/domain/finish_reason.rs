@@ -140,7 +140,7 @@ impl FinishReason {
             | "waitingforuserinput"
             | "awaitinguserinput" => Self::InputRequired,
             "authrequired" | "authenticationrequired" | "authorizationrequired" => Self::AuthRequired,
-            "queued" | "inprogress" | "submitted" | "working" | "running" | "pending" => Self::Working,
+            "queued" | "inprogress" | "submitted" | "working" | "running" | "pending" | "processing" => Self::Working,
             "pause" | "paused" | "pauseturn" => Self::Pause,
             "timeout" | "timedout" | "budgetexceeded" => Self::Limit,
             _ if word.starts_with("limit") || word.ends_with("limit") || word.starts_with("max") => Self::Limit,
@@ -255,7 +255,7 @@ mod tests {
             (Pause, &["pause_turn", "pause", "paused"]),
             (InputRequired, &["input-required", "TASK_STATE_INPUT_REQUIRED"]),
             (AuthRequired, &["auth-required", "TASK_STATE_AUTH_REQUIRED"]),
-            (Working, &["queued", "in_progress", "submitted", "working", "TASK_STATE_WORKING"]),
+            (Working, &["queued", "in_progress", "submitted", "working", "TASK_STATE_WORKING", "processing"]),
         ];
         for (reason, words) in table {
             for word in words {
