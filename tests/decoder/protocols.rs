@@ -735,6 +735,22 @@ fn bedrock() {
     assert_eq!(usage_of(&format!("{START}\n{}\n{USAGE}", stop("end_turn"))), Some([5, 6, 7, 8]));
 }
 
+/// The result of a graph or a swarm is a text with its status, which may be longer than what is kept.
+#[test]
+fn strands_together() {
+    const PIECE: &str = r#"{"type":"multiagent_node_stream","node_id":"b","event":{"init_event_loop":true}}"#;
+    for rest in [String::new(), "x".repeat(9_000)] {
+        for (result, expected) in [
+            ("GraphResult(status=<Status.COMPLETED: 'completed'>", Done("")),
+            ("SwarmResult(status=<Status.FAILED: 'failed'>", Failed("")),
+            ("GraphResult(status=<Status.INTERRUPTED: 'interrupted'>", Short(Interrupt)),
+        ] {
+            let last = format!("\"{{'type': 'multiagent_result', 'result': {result}, results={{'b': '{rest}'}})}}\"");
+            check("generic", SSE, &sse(&format!("{PIECE}\n{last}")), &expected);
+        }
+    }
+}
+
 /// A Strands result is a text of its interrupts if the agent waits for a person.
 #[test]
 fn strands_as_text() {
