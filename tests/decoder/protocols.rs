@@ -675,6 +675,36 @@ fn langgraph() {
     assert_eq!(usage_of(&values(&two)), Some([2, 4, 0, 0]));
 }
 
+/// The events of `/stream_events`: only those of the run itself hold the answer, not those of its parts.
+#[test]
+fn langserve_events() {
+    let event = |name: &str, run: &str, data: &str| {
+        format!("event: data\n{{\"event\":\"on_{name}\",\"data\":{data},\"name\":\"x\",\"run_id\":\"{run}\"}}")
+    };
+    let start = event("chain_start", "1", "{\"input\":{\"output\":\"no\"}}");
+    for (rest, expected) in [
+        (event("chain_stream", "1", "{\"chunk\":\"a\"}"), Done("a")),
+        (event("chain_stream", "1", "{\"chunk\":{\"content\":\"a\",\"type\":\"AIMessageChunk\"}}"), Done("a")),
+        (event("chain_stream", "1", "{\"chunk\":{\"output\":\"a\"}}"), Done("a")),
+        (event("chain_stream", "2", "{\"chunk\":\"a\"}"), Done("")),
+        (event("chain_end", "1", "{\"output\":{\"content\":\"a\",\"type\":\"ai\"}}"), Done("a")),
+        (event("chain_end", "2", "{\"output\":\"a\"}"), Done("")),
+        (
+            [event("chain_stream", "1", "{\"chunk\":\"a\"}"), event("chain_end", "1", "{\"output\":{\"n\":1}}")]
+                .join("\n"),
+            Done("a"),
+        ),
+        (
+            [event("chain_stream", "1", "{\"chunk\":\"a\"}"), event("chain_end", "1", "{\"output\":\"ab\"}")]
+                .join("\n"),
+            Done("ab"),
+        ),
+    ] {
+        check("langserve", SSE, &sse(&format!("{start}\n{rest}\nevent: end\nnull")), &expected);
+        check("langserve", SSE, &sse(&format!("{start}\n{rest}")), &Cut);
+    }
+}
+
 #[test]
 fn langserve() {
     all(
