@@ -94,8 +94,18 @@ impl FinishReason {
         let word = word.strip_prefix("taskstate").unwrap_or(&word);
         Some(match word {
             "maxtokens" | "maxoutputtokens" | "length" | "tokenlimit" | "modelcontextwindowexceeded" => Self::MaxTokens,
-            "contentfilter" | "contentfiltered" | "safety" | "recitation" | "blocklist" | "blocked"
-            | "prohibitedcontent" | "spii" => Self::ContentFilter,
+            "contentfilter"
+            | "contentfiltered"
+            | "safety"
+            | "recitation"
+            | "blocklist"
+            | "blocked"
+            | "prohibitedcontent"
+            | "spii"
+            | "imagesafety"
+            | "imagerecitation"
+            | "imageprohibitedcontent"
+            | "modelarmor" => Self::ContentFilter,
             "guardrail" | "guardrailintervened" | "tripwire" => Self::Guardrail,
             "refusal" | "refused" => Self::Refusal,
             "cancelled" | "canceled" | "abort" | "aborted" | "usercancelled" | "usercanceled" => Self::Cancelled,
@@ -130,7 +140,7 @@ impl FinishReason {
             | "waitingforuserinput"
             | "awaitinguserinput" => Self::InputRequired,
             "authrequired" | "authenticationrequired" | "authorizationrequired" => Self::AuthRequired,
-            "queued" | "inprogress" | "submitted" | "working" | "running" | "pending" => Self::Working,
+            "queued" | "inprogress" | "submitted" | "working" | "running" | "pending" | "processing" => Self::Working,
             "pause" | "paused" | "pauseturn" => Self::Pause,
             "timeout" | "timedout" | "budgetexceeded" => Self::Limit,
             _ if word.starts_with("limit") || word.ends_with("limit") || word.starts_with("max") => Self::Limit,
@@ -218,6 +228,10 @@ mod tests {
                     "BLOCKLIST",
                     "PROHIBITED_CONTENT",
                     "SPII",
+                    "IMAGE_SAFETY",
+                    "IMAGE_RECITATION",
+                    "IMAGE_PROHIBITED_CONTENT",
+                    "MODEL_ARMOR",
                 ],
             ),
             (Guardrail, &["guardrail", "guardrail_intervened", "guardrailIntervened", "tripwire"]),
@@ -241,7 +255,7 @@ mod tests {
             (Pause, &["pause_turn", "pause", "paused"]),
             (InputRequired, &["input-required", "TASK_STATE_INPUT_REQUIRED"]),
             (AuthRequired, &["auth-required", "TASK_STATE_AUTH_REQUIRED"]),
-            (Working, &["queued", "in_progress", "submitted", "working", "TASK_STATE_WORKING"]),
+            (Working, &["queued", "in_progress", "submitted", "working", "TASK_STATE_WORKING", "processing"]),
         ];
         for (reason, words) in table {
             for word in words {

@@ -124,6 +124,37 @@ fn ag_ui() {
             Done("a"),
         ),
         (
+            r#"{"type":"CUSTOM","name":"AgentStopped","value":{"stop_reason":"guardrail_intervened"}}
+               {"type":"RUN_FINISHED","outcome":{"type":"success"}}"#,
+            Short(Guardrail),
+        ),
+        (
+            r#"{"type":"CUSTOM","name":"AgentStopped","value":{"stop_reason":"max_tokens"}}
+               {"type":"RUN_FINISHED"}"#,
+            Short(MaxTokens),
+        ),
+        (
+            r#"{"type":"CUSTOM","name":"AgentStopped","value":{"stop_reason":"end_turn"}}
+               {"type":"RUN_FINISHED","outcome":{"type":"success"}}"#,
+            Done(""),
+        ),
+        (
+            r#"{"type":"CUSTOM","name":"AgentStopped","value":{"stop_reason":"max_tokens"}}
+               {"type":"RUN_FINISHED","outcome":{"type":"interrupt"}}"#,
+            Short(Interrupt),
+        ),
+        (
+            r#"{"type":"CUSTOM","name":"step","value":{"stop_reason":"max_tokens"}}
+               {"type":"TEXT_MESSAGE_CHUNK","messageId":"1","role":"assistant","delta":"a"}
+               {"type":"RUN_FINISHED"}"#,
+            Done("a"),
+        ),
+        (
+            r#"{"type":"CUSTOM","name":"job","value":{"status":"max_tokens","stop_reason":null}}
+               {"type":"RUN_FINISHED"}"#,
+            Done(""),
+        ),
+        (
             r#"{"type":"TEXT_MESSAGE_CHUNK","messageId":"1","role":"assistant","delta":"a"}
                {"type":"RUN_FINISHED","result":"b"}"#,
             Done("a"),
@@ -228,6 +259,34 @@ fn a2a() {
         check("a2a", JSON, &body, &Short(Working));
     }
     documents("a2a", &[(r#"{"jsonrpc":"2.0","result":{"task":{"status":{"state":"TASK_STATE_UNSPECIFIED"}}}}"#, Cut)]);
+}
+
+/// 0.3 over plain HTTP calls a message's parts `content`, and a state that is unknown is left out.
+#[test]
+fn a2a_over_plain_http() {
+    const MESSAGE: &str = r#"{"messageId":"1","role":"ROLE_AGENT","content":[{"text":"a"},{"text":"b"}]}"#;
+    let status = |state: &str| {
+        format!(r#"{{"statusUpdate":{{"taskId":"1","status":{{"state":"TASK_STATE_{state}","message":{MESSAGE}}}}}}}"#)
+    };
+    let task = |status: &str| format!(r#"{{"task":{{"id":"1","contextId":"2","status":{status}}}}}"#);
+    for (frame, expected) in [
+        (format!(r#"{{"message":{MESSAGE}}}"#), Done("ab")),
+        (status("COMPLETED"), Done("ab")),
+        (status("FAILED"), Failed("ab")),
+        (status("INPUT_REQUIRED"), Short(InputRequired)),
+        (task(r#"{"timestamp":"2026"}"#), Cut),
+        (task("{}"), Cut),
+    ] {
+        check("a2a", SSE, &sse(&frame), &expected);
+        check("a2a", JSON, &frame, &expected);
+    }
+    documents(
+        "generic",
+        &[
+            (r#"{"task":{"id":"1","status":{"done":true}},"result":"a"}"#, Done("a")),
+            (r#"{"task":{"id":"1","contextId":"2","status":"open"},"result":"a"}"#, Done("a")),
+        ],
+    );
 }
 
 #[test]
@@ -559,6 +618,7 @@ fn langgraph() {
     let chunk = |text: &str| {
         format!("event: messages\n[{{\"type\":\"AIMessageChunk\",\"id\":\"1\",\"content\":\"{text}\"}},{{\"a\":1}}]")
     };
+    let task = |rest: &str| format!("event: tasks\n{{\"id\":\"1\",\"name\":\"agent\",{rest}}}");
     for (rest, expected) in [
         (values(&format!("{human},{}", ai("a"))), Done("a")),
         (values(&format!("{},{human}", ai("old"))), Done("")),
@@ -566,6 +626,11 @@ fn langgraph() {
         (format!("{}\n{}", chunk("a"), values(&format!("{human},{}", ai("ab")))), Done("ab")),
         ("event: updates\n{\"agent\":{\"messages\":[{\"type\":\"ai\",\"content\":\"a\"}]}}".to_owned(), Done("a")),
         ("event: updates\n{\"__interrupt__\":[{\"value\":\"ok?\"}]}".to_owned(), Short(Interrupt)),
+        // A breakpoint has no words.
+        ("event: updates\n{\"__interrupt__\":[]}".to_owned(), Short(Interrupt)),
+        (task("\"result\":{\"messages\":[{\"type\":\"ai\",\"content\":\"a\"}]},\"interrupts\":[]"), Done("a")),
+        (task("\"result\":{},\"interrupts\":[{\"value\":\"ok?\"}]"), Short(Interrupt)),
+        (task("\"input\":{\"messages\":[{\"type\":\"ai\",\"content\":\"old\"}]},\"triggers\":[\"x\"]"), Done("")),
         ("event: values\n{\"messages\":[],\"__interrupt__\":[{\"value\":\"ok?\"}]}".to_owned(), Short(Interrupt)),
         // The model stopped in order, and the run waits all the same.
         (
@@ -608,6 +673,36 @@ fn langgraph() {
     );
     let two = format!("{human},{},{human},{},{}", ai("old"), ai("a"), ai("b"));
     assert_eq!(usage_of(&values(&two)), Some([2, 4, 0, 0]));
+}
+
+/// The events of `/stream_events`: only those of the run itself hold the answer, not those of its parts.
+#[test]
+fn langserve_events() {
+    let event = |name: &str, run: &str, data: &str| {
+        format!("event: data\n{{\"event\":\"on_{name}\",\"data\":{data},\"name\":\"x\",\"run_id\":\"{run}\"}}")
+    };
+    let start = event("chain_start", "1", "{\"input\":{\"output\":\"no\"}}");
+    for (rest, expected) in [
+        (event("chain_stream", "1", "{\"chunk\":\"a\"}"), Done("a")),
+        (event("chain_stream", "1", "{\"chunk\":{\"content\":\"a\",\"type\":\"AIMessageChunk\"}}"), Done("a")),
+        (event("chain_stream", "1", "{\"chunk\":{\"output\":\"a\"}}"), Done("a")),
+        (event("chain_stream", "2", "{\"chunk\":\"a\"}"), Done("")),
+        (event("chain_end", "1", "{\"output\":{\"content\":\"a\",\"type\":\"ai\"}}"), Done("a")),
+        (event("chain_end", "2", "{\"output\":\"a\"}"), Done("")),
+        (
+            [event("chain_stream", "1", "{\"chunk\":\"a\"}"), event("chain_end", "1", "{\"output\":{\"n\":1}}")]
+                .join("\n"),
+            Done("a"),
+        ),
+        (
+            [event("chain_stream", "1", "{\"chunk\":\"a\"}"), event("chain_end", "1", "{\"output\":\"ab\"}")]
+                .join("\n"),
+            Done("ab"),
+        ),
+    ] {
+        check("langserve", SSE, &sse(&format!("{start}\n{rest}\nevent: end\nnull")), &expected);
+        check("langserve", SSE, &sse(&format!("{start}\n{rest}")), &Cut);
+    }
 }
 
 #[test]
@@ -668,6 +763,47 @@ fn bedrock() {
         check("bedrock", SSE, &sse(&format!("{START}\n{rest}")), &expected);
     }
     assert_eq!(usage_of(&format!("{START}\n{}\n{USAGE}", stop("end_turn"))), Some([5, 6, 7, 8]));
+}
+
+/// The result of a graph or a swarm is a text with its status, which may be longer than what is kept.
+#[test]
+fn strands_together() {
+    const PIECE: &str = r#"{"type":"multiagent_node_stream","node_id":"b","event":{"init_event_loop":true}}"#;
+    for rest in [String::new(), "x".repeat(9_000)] {
+        for (result, expected) in [
+            ("GraphResult(status=<Status.COMPLETED: 'completed'>", Done("")),
+            ("SwarmResult(status=<Status.FAILED: 'failed'>", Failed("")),
+            ("GraphResult(status=<Status.INTERRUPTED: 'interrupted'>", Short(Interrupt)),
+        ] {
+            let last = format!("\"{{'type': 'multiagent_result', 'result': {result}, results={{'b': '{rest}'}})}}\"");
+            check("generic", SSE, &sse(&format!("{PIECE}\n{last}")), &expected);
+        }
+    }
+}
+
+/// A Strands result is a text of its interrupts if the agent waits for a person.
+#[test]
+fn strands_as_text() {
+    const ASKS: &str = "[{'id': 'v1:tool_call:1', 'name': 'approve', 'reason': 'may I?', 'response': None}]";
+    documents(
+        "generic",
+        &[
+            (&format!("\"{ASKS}\""), Short(Interrupt)),
+            (&format!("{{\"result\":\"{ASKS}\"}}"), Short(Interrupt)),
+            (&format!("{{\"message\":\"{ASKS}\"}}"), Short(Interrupt)),
+            (&format!("{{\"response\":\"{ASKS}\",\"status\":\"success\"}}"), Short(Interrupt)),
+            (&format!("{{\"result\":\"{ASKS}\",\"stop_reason\":\"end_turn\"}}"), Done(ASKS)),
+            (
+                &format!("\"a {ASKS}\""),
+                Done("a [{'id': 'v1:tool_call:1', 'name': 'approve', 'reason': 'may I?', 'response': None}]"),
+            ),
+            (
+                r#""[{'id': 'a', 'name': 'b', 'reason': 'c', 'response': None}]""#,
+                Done("[{'id': 'a', 'name': 'b', 'reason': 'c', 'response': None}]"),
+            ),
+        ],
+    );
+    check("generic", SSE, &format!("data: \"{ASKS}\"\n\n"), &Short(Interrupt));
 }
 
 #[test]

@@ -43,17 +43,24 @@ pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
 }
 
 /// Returns true if an object is a result of A2A 1.0, by the members that its kind requires: a task or a status with a
-/// state, an artifact that is an object, or a message with an id and a list of parts.
+/// state, or with the id of a context, because an unknown state is left out; an artifact that is an object; or a message
+/// with an id and a list of parts.
 fn is_result(object: RawJson<'_>) -> bool {
     let [task, message, status, artifact] = scan::pick(object.raw(), KINDS);
-    let has_state = |of: RawJson<'_>| of.get("status").and_then(|status| status.get("state")).is_some();
-    task.is_some_and(has_state)
-        || status.is_some_and(has_state)
+    let has_status = |of: RawJson<'_>| {
+        let [status, context] = scan::pick(of.raw(), ["status", "contextId"]);
+        status.is_some_and(|status| status.get("state").is_some() || (status.is_object() && context.is_some()))
+    };
+    task.is_some_and(has_status)
+        || status.is_some_and(has_status)
         || artifact.is_some_and(|update| update.get("artifact").is_some_and(RawJson::is_object))
-        || message.is_some_and(|message| {
-            let [id, parts] = scan::pick(message.raw(), ["messageId", "parts"]);
-            id.is_some() && parts.is_some_and(RawJson::is_array)
-        })
+        || message.is_some_and(|message| message.get("messageId").is_some() && parts_of(message).is_some())
+}
+
+/// Returns the list of parts of a message or an artifact. Over plain HTTP, 0.3 calls a message's `content`.
+fn parts_of(message: RawJson<'_>) -> Option<RawJson<'_>> {
+    let [parts, content] = scan::pick(message.raw(), ["parts", "content"]);
+    parts.or(content).filter(|parts| parts.is_array())
 }
 
 /// The number of artifacts that are distinguished. Any further one counts as the last.
@@ -301,8 +308,8 @@ fn cut(mut words: String) -> String {
 
 /// Appends the texts of a message's or an artifact's parts.
 fn push_message(message: RawJson<'_>, out: &mut BoundedText) {
-    if let Some(parts) = message.get("parts") {
-        push_texts(parts, out);
+    if let Some(parts) = parts_of(message) {
+        push_parts(parts, out);
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Reading {
     is_others: bool,
     /// What the agent waits for, as an event of its own says. It has begun no message since.
     waits: Option<FinishReason>,
+    /// Why the agent stopped short, as the value of such an event says. It has begun no message since.
+    stopped: Option<FinishReason>,
 }
 
 impl Reader for Reading {
@@ -55,7 +57,7 @@ impl Reader for Reading {
                 self.turn_to(id.and_then(RawJson::as_str), role, transcript);
             }
             b"TOOL_CALL_START" => transcript.progress.tool_uses += 1,
-            b"CUSTOM" => self.waits = waits_by(RawJson::cut(frame.text)).or(self.waits),
+            b"CUSTOM" => self.take_custom(RawJson::cut(frame.text)),
             b"MESSAGES_SNAPSHOT" => {
                 if let Some(messages) = RawJson::cut(frame.text).get("messages") {
                     transcript.message(|out| push_last_answer(messages, out));
@@ -82,6 +84,16 @@ impl Reading {
         self.message_id == id[..id.len().min(MAX_ID)]
     }
 
+    /// Takes an event of the agent's own. Its name may say that the agent waits, and its value how the agent stopped:
+    /// Strands' is named `AgentStopped`.
+    fn take_custom(&mut self, event: RawJson<'_>) {
+        self.waits = waits_by(event).or(self.waits);
+        let reason = event.get("value").and_then(|value| Members::of(value.raw()).get(Name::StopReason));
+        if let Some(reason) = reason.and_then(RawJson::whole_str) {
+            self.stopped = FinishReason::from_wire(&reason.read(64));
+        }
+    }
+
     /// Turns to the message of a delta or a start. If its id is another one than before, it begins a message, which
     /// ends what the agent waited for. A message whose role is not given is the assistant's, and one of another role
     /// has no text of the answer and ends no wait. Without an id the message under way goes on.
@@ -95,15 +107,17 @@ impl Reading {
             self.message_id.extend_from_slice(&id.raw()[..id.raw().len().min(MAX_ID)]);
             self.is_others &= role.is_some();
             if !self.is_others {
-                self.waits = None;
+                (self.waits, self.stopped) = (None, None);
                 transcript.begin_message();
             }
         }
     }
 
     /// Takes the end of the run, and its usage by [`take_usage`]. `outcome`, or its `type`, says how the agent stopped.
-    /// Without an outcome an event of the agent's own may have said that it waits. A failure that was reported before
-    /// is taken back, because the protocol has `RUN_ERROR` for one. `result` is the answer if there was no message.
+    /// Without an outcome an event of the agent's own may have said that it waits. Whatever the outcome, such an event
+    /// may have said how the agent stopped, because an outcome has no word for a limit or a filter. A failure that was
+    /// reported before is taken back, because the protocol has `RUN_ERROR` for one. `result` is the answer if there was
+    /// no message.
     fn take_finish(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let [outcome, usage, result] = scan::pick(frame.text, ["outcome", "usage", "result"]);
         take_usage(frame, usage, transcript);
@@ -112,6 +126,7 @@ impl Reading {
             Some(outcome) => transcript.stopped(outcome.get("type").or(Some(outcome))),
             None => transcript.finish = self.waits.or(transcript.finish),
         }
+        transcript.finish = transcript.finish.or(self.stopped);
         if let Some(result) = result.filter(|_| transcript.answer().is_empty()) {
             transcript.message(|out| push_answer(result, out, 4));
         }

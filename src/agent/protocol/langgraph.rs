@@ -32,11 +32,11 @@ pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
 }
 
 /// Returns true if a frame's name is that of a stream mode that no other server uses: `values`, `messages` or
-/// `updates`, alone or before a `/` or `|`.
+/// `updates`, alone or before a `/` or `|`, or `tasks`.
 pub(super) fn is_own_name(name: &[u8]) -> bool {
     // A mode may name its part or its subgraph: `messages/partial`, `values|agent:1`.
     let mode = name.split(|byte| matches!(byte, b'/' | b'|')).next().unwrap_or_default();
-    matches!(mode, b"values" | b"messages" | b"updates")
+    matches!(mode, b"values" | b"messages" | b"updates" | b"tasks")
 }
 
 /// Returns true if a frame has the name of a stream mode, and its data has the form of that mode. An agent of another
@@ -54,9 +54,10 @@ fn has_own_form(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     }
 }
 
-/// Returns true if the data of a frame of `messages` or `updates` has the form of that mode: a list, or an object of
-/// one or more nodes' changes, each an object or null. A node called `error` is not believed. The value of
-/// `__interrupt__` and the data of a frame of `messages/metadata` may be anything.
+/// Returns true if the data of a frame of `messages`, `updates` or `tasks` has the form of that mode: a list, an object
+/// of one or more nodes' changes, each an object or null, or a task with lists of its triggers or its interrupts. A node
+/// called `error` is not believed. The value of `__interrupt__` and the data of a frame of `messages/metadata` may be
+/// anything.
 fn has_form_of_mode(frame: &Frame<'_>) -> bool {
     match frame.name {
         // Each node has the object that it changed, or null.
@@ -68,6 +69,10 @@ fn has_form_of_mode(frame: &Frame<'_>) -> bool {
                     let is_change = (value.is_object() || value.is_null()) && !name.is("error");
                     is_change || name.is("__interrupt__")
                 })
+        }
+        [b't', ..] => {
+            let lists = scan::pick(frame.text, ["triggers", "interrupts"]);
+            lists.into_iter().flatten().any(RawJson::is_array)
         }
         _ => frame.text.starts_with(b"[") || frame.name.starts_with(b"messages/metadata"),
     }
@@ -89,6 +94,7 @@ pub(super) struct Reading {
     by_values: Option<Usage>,
     by_updates: Option<Usage>,
     by_chunks: Option<Usage>,
+    by_tasks: Option<Usage>,
     form: Form,
 }
 
@@ -106,7 +112,7 @@ impl Reader for Reading {
         // state.
         let mode = frame.name.split(|byte| matches!(byte, b'/' | b'|')).next().unwrap_or_default();
         match mode {
-            b"messages" | b"updates" if !has_form_of_mode(frame) => return foreign(transcript),
+            b"messages" | b"updates" | b"tasks" if !has_form_of_mode(frame) => return foreign(transcript),
             b"end" if frame.text.starts_with(b"{") => return foreign(transcript),
             b"messages" => self.take_chunk(frame, transcript),
             b"values" | b"" => {
@@ -115,6 +121,7 @@ impl Reader for Reading {
                 return verdict;
             }
             b"updates" => self.take_updates(frame, transcript),
+            b"tasks" => self.take_task(frame, transcript),
             b"metadata" | b"end" => {}
             _ => return foreign(transcript),
         }
@@ -174,6 +181,17 @@ fn added(usage: Option<Usage>, of_message: Option<RawJson<'_>>) -> Option<Usage>
         Some(counts) => Some(usage.unwrap_or_default().plus(counts.into())),
         None => usage,
     }
+}
+
+/// Takes what a node changed. The last answer in its messages replaces the text so far, and the usage of its assistant's
+/// messages is added to `usage`.
+fn take_change(change: RawJson<'_>, usage: &mut Option<Usage>, transcript: &mut Transcript) {
+    let Some(messages) = change.get("messages") else { return };
+    transcript.message(|out| push_last_answer(messages, out));
+    messages.elements().filter(|message| is_assistants(*message)).for_each(|message| {
+        note_stop(message, true, transcript);
+        *usage = added(*usage, message.get("usage_metadata"));
+    });
 }
 
 impl Reading {
@@ -236,27 +254,33 @@ impl Reading {
         transcript.progress.tool_uses = tools.max(transcript.progress.tool_uses);
     }
 
-    /// Sets the usage of the run so far: that of the states, or otherwise of the updates, or otherwise of the chunks.
-    /// They report the same model calls and are never added up. If no mode reported any, the count before stays.
+    /// Sets the usage of the run so far: that of the states, or otherwise of the updates, the chunks or the tasks. They
+    /// report the same model calls and are never added up. If no mode reported any, the count before stays.
     fn note_usage(&self, transcript: &mut Transcript) {
-        let usage = self.by_values.or(self.by_updates).or(self.by_chunks);
+        let usage = self.by_values.or(self.by_updates).or(self.by_chunks).or(self.by_tasks);
         transcript.progress.usage = usage.or(transcript.progress.usage);
     }
 
-    /// Takes the changes of the graph's nodes, by their names. An interrupt is noted. The last answer in a node's
-    /// messages replaces the text so far, and the usage of its assistant's messages is added.
+    /// Takes the changes of the graph's nodes, by their names. An interrupt is noted. That of a breakpoint, which waits
+    /// as well, is an empty list.
     fn take_updates(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) {
         transcript.is_understood = true;
         for (name, value) in scan::Members::of(frame.text) {
-            if name.is("__interrupt__") && value.is_something() {
+            if name.is("__interrupt__") && (value.is_something() || value.is_array()) {
                 transcript.finish = Some(FinishReason::Interrupt);
-            } else if let Some(messages) = value.get("messages") {
-                transcript.message(|out| push_last_answer(messages, out));
-                messages.elements().filter(|message| is_assistants(*message)).for_each(|message| {
-                    note_stop(message, true, transcript);
-                    self.by_updates = added(self.by_updates, message.get("usage_metadata"));
-                });
+            } else {
+                take_change(value, &mut self.by_updates, transcript);
             }
+        }
+    }
+
+    /// Takes a node's task: what it changed, and what it asks a person.
+    fn take_task(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) {
+        transcript.is_understood = true;
+        let [interrupts, result] = scan::pick(frame.text, ["interrupts", "result"]);
+        result.into_iter().for_each(|change| take_change(change, &mut self.by_tasks, transcript));
+        if interrupts.is_some_and(RawJson::is_something) {
+            transcript.finish = Some(FinishReason::Interrupt);
         }
     }
 

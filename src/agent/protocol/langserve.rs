@@ -1,27 +1,38 @@
-//! LangServe: `/stream` and `/stream_log`.
+//! LangServe: `/stream`, `/stream_log` and `/stream_events`.
 //! <https://github.com/langchain-ai/langserve>
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::Members;
 use crate::agent::protocol::reader::{Reader, foreign};
 use crate::agent::protocol::words::{push_parts, texts};
-use crate::agent::transcript::Transcript;
+use crate::agent::transcript::{MAX_OUTPUT, Transcript};
 use crate::domain::answer::{AnswerError, Verdict};
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 
-/// Returns true for a frame with one of LangServe's own names and the data that belongs to it: in `data` a chunk or a
-/// list of changes as an object, or anything but an object, and in `end` anything but an object that has members. An
-/// agent of another kind may use the same names.
+/// Returns true for a frame with one of LangServe's own names and the data that belongs to it: in `data` a chunk, a list
+/// of changes or an event as an object, or anything but an object, and in `end` anything but an object that has members.
+/// An agent of another kind may use the same names.
 pub(super) fn recognises(frame: &Frame<'_>, _: &Members<'_>) -> bool {
     match frame.name {
         b"data" if frame.text.starts_with(b"{") => {
-            RawJson::cut(frame.text).enter_any(&["content", "output", "ops"]).is_some()
+            let object = RawJson::cut(frame.text);
+            object.enter_any(&CHUNKS).is_some() || event_of(object).is_some()
         }
         b"data" => true,
         b"end" => !says_something(frame),
         _ => false,
     }
+}
+
+/// The members of the data of `/stream` and `/stream_log`.
+const CHUNKS: [&str; 3] = ["content", "output", "ops"];
+
+/// Returns the name and the data of an event of `/stream_events`, and the id of the run that it is of.
+fn event_of(object: RawJson<'_>) -> Option<(String, RawJson<'_>, &[u8])> {
+    let [event, data, run] = scan::pick(object.raw(), ["event", "data", "run_id"]);
+    let name = event.and_then(RawJson::whole_str)?.read(64);
+    name.starts_with("on_").then_some((name, data.filter(|data| data.is_object())?, run?.raw()))
 }
 
 /// Returns true if the data of `end` is an object that is not empty: LangServe sends none.
@@ -33,13 +44,15 @@ fn says_something(frame: &Frame<'_>) -> bool {
 pub(super) struct Reading {
     /// `end` came with data of the agent's own.
     is_over: bool,
+    /// The run that the first event of `/stream_events` is of: the others are its parts.
+    run: Vec<u8>,
 }
 
 impl Reader for Reading {
     /// Takes a frame by its name. `end` decides the run. If it has data of the agent's own, the generic rules read it,
     /// and the end of the stream decides. The data of `/stream` is a string or a chunk's object, that of `/stream_log`
-    /// a list of changes. `metadata` is ignored; an object that is no chunk, and a frame of another name, are left to
-    /// the generic rules.
+    /// a list of changes, and that of `/stream_events` an event. `metadata` is ignored; any other object, and a frame of
+    /// another name, are left to the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         match frame.name {
             // The generic rules read it before it decides.
@@ -55,8 +68,12 @@ impl Reader for Reading {
             b"metadata" => return None,
             _ => return foreign(transcript),
         }
-        if frame.text.starts_with(b"{") && RawJson::cut(frame.text).enter_any(&["content", "output", "ops"]).is_none() {
-            return foreign(transcript);
+        let object = RawJson::cut(frame.text);
+        if frame.text.starts_with(b"{") && object.enter_any(&CHUNKS).is_none() {
+            let Some((name, data, run)) = event_of(object) else { return foreign(transcript) };
+            transcript.is_understood = true;
+            self.take_event(&name, data, run, transcript);
+            return None;
         }
         transcript.is_understood = true;
         match frame.text {
@@ -101,14 +118,48 @@ impl Reading {
                 transcript.message(|out| push_value(value, out));
             }
         }
-        if let Some(text) = content.or(output).filter(|_| ops.is_none()) {
-            match text.as_str() {
-                Some(text) => transcript.delta(Some(text)),
-                // A model that answers in parts sends each chunk as a list of them.
-                None if text.is_array() => texts(text).for_each(|text| transcript.delta(Some(text))),
-                None => transcript.message(|out| push_value(text, out)),
-            }
+        if let Some(piece) = content.or(output).filter(|_| ops.is_none()) {
+            take_piece(piece, transcript);
         }
+    }
+
+    /// Takes an event of `/stream_events`. The chunks of the run itself, which is that of the first event, are pieces of
+    /// the answer. Its output is the whole answer, if it has text.
+    fn take_event(&mut self, name: &str, data: RawJson<'_>, run: &[u8], transcript: &mut Transcript) {
+        if self.run.is_empty() {
+            self.run = run[..run.len().min(64)].to_vec();
+        }
+        if self.run != run {
+            return;
+        }
+        let [chunk, output] = scan::pick(data.raw(), ["chunk", "output"]);
+        match (name.ends_with("_stream"), name.ends_with("_end")) {
+            (true, _) => {
+                let [content, output] = match chunk {
+                    Some(chunk) if chunk.is_object() => scan::pick(chunk.raw(), ["content", "output"]),
+                    chunk => [chunk, None],
+                };
+                content.or(output).into_iter().for_each(|piece| take_piece(piece, transcript));
+            }
+            (_, true) => {
+                let mut text = BoundedText::new(MAX_OUTPUT);
+                output.into_iter().for_each(|output| push_value(output, &mut text));
+                if !text.is_empty() {
+                    transcript.message(|out| *out = text);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Takes a piece of the answer: a string or a list of parts. Anything else is a whole message.
+fn take_piece(piece: RawJson<'_>, transcript: &mut Transcript) {
+    match piece.as_str() {
+        Some(text) => transcript.delta(Some(text)),
+        // A model that answers in parts sends each chunk as a list of them.
+        None if piece.is_array() => texts(piece).for_each(|text| transcript.delta(Some(text))),
+        None => transcript.message(|out| push_value(piece, out)),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::agent::protocol::duplicates;
 use crate::agent::protocol::failure::{has_text, is_nothing_said};
 use crate::agent::protocol::members::{ANSWERS, Members, Name, Names, WHOLE};
 use crate::agent::protocol::names::{is_failure_word, stop_by_name};
+use crate::agent::protocol::strands::are_interrupts;
 use crate::agent::protocol::words::word_in;
 use crate::agent::transcript::Transcript;
 use crate::domain::finish_reason::FinishReason;
@@ -76,9 +77,10 @@ pub(super) fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &
 
 /// Notes how a frame says that the agent stopped, by the first of these that it has: a tripwire, a member that asks for
 /// a person, a flag, its own stop reason, its `reason` ([`reason_of_end`]), the stop reason of an object under a member
-/// that holds an answer (under `message` only in a document), and the word of its `status`, `state`, `type` or `event`.
-/// A stop reason that says nothing is passed over. If the transcript has no reason then, a flag that the answer was cut
-/// short is one, in a document and in a frame at the end of the run ([`is_end`]). The last of several frames counts.
+/// that holds an answer (under `message` only in a document), Strands' questions in an answer's place, and the word of
+/// its `status`, `state`, `type` or `event`. A stop reason that says nothing is passed over. If the transcript has no
+/// reason then, a flag that the answer was cut short is one, in a document and in a frame at the end of the run
+/// ([`is_end`]). The last of several frames counts.
 pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
     note_reason(frame, members, transcript);
     let is_short = members.get(Name::Short).is_some_and(RawJson::is_true);
@@ -113,7 +115,10 @@ fn note_reason(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transc
     if let Some(reason) = reason {
         return transcript.stopped(word_in(reason));
     }
-    if let Some(reason) = stop_by_state(frame, members) {
+    const TEXTS: Names = STOP_HOLDERS.and(Name::Message);
+    let asks = |name, value: RawJson<'_>| TEXTS.contains(name) && value.raw().get(1..).is_some_and(are_interrupts);
+    let by_text = members.any(asks).then_some(FinishReason::Interrupt);
+    if let Some(reason) = by_text.or_else(|| stop_by_state(frame, members)) {
         transcript.finish = Some(reason);
         transcript.is_understood = true;
     } else if let Some(nothing) = own {

@@ -2,6 +2,8 @@
 //! `AgentResult.to_dict()`.
 //! <https://strandsagents.com/latest/documentation/docs/user-guide/concepts/streaming/>
 
+use memchr::memmem;
+
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::failure::{HOLDERS, SIGNS, failure_of};
 use crate::agent::protocol::members::{Members, Name, is_exception};
@@ -20,6 +22,13 @@ use crate::json::text::BoundedText;
 
 /// The beginning of Python's repr of the last event of a raw stream, up to the word that is read.
 const RESULT: &[u8] = b"{'result': AgentResult(stop_reason='";
+
+/// The beginning of Python's repr of interrupts, up to the version of an id, and its end. The SDK writes a result so as
+/// text if the agent waits for a person.
+const INTERRUPTS: (&[u8], &[u8]) = (b"[{'id': 'v1:", b"'response': None}]\"");
+
+/// The beginning of the repr of what several agents did together, and of the status in it.
+const TOGETHER: (&[u8], &[u8]) = (b"{'type': 'multiagent_result', 'result': ", b"Result(status=<Status.");
 
 /// Returns true for a frame of the Python SDK. A `message` counts only without a `type`: with one it is Anthropic's.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
@@ -54,15 +63,42 @@ fn is_message(value: RawJson<'_>) -> bool {
     role.is_some() && content.is_some_and(RawJson::is_array)
 }
 
+/// Returns true if `inner`, a JSON string without its first quote, is a result in whose place the SDK wrote what the
+/// agent asks a person.
+pub(super) fn are_interrupts(inner: &[u8]) -> bool {
+    inner.starts_with(INTERRUPTS.0) && inner.ends_with(INTERRUPTS.1)
+}
+
 /// Reads the end of a raw stream, which is no JSON but Python's repr within a string. Only its reason counts. A reason
-/// that means a finished run, or cannot be read, takes back one before it. Returns false if `inner`, the string without
-/// its first quote, is no such end, or its reason cannot be read.
+/// that means a finished run, or cannot be read, takes back one before it. Interrupts in the result's place are an
+/// `Interrupt`. The result of a graph or a swarm has a status in place of a reason, and may have failed. Returns false
+/// if `inner`, the string without its first quote, is no such end, or its reason cannot be read.
 pub(super) fn repr_stopped(inner: &[u8], transcript: &mut Transcript) -> bool {
+    if let Some(status) = inner.strip_prefix(TOGETHER.0).and_then(status_of) {
+        match status {
+            b"FAILED" => transcript.failure = Some(reported(None)),
+            b"INTERRUPTED" => transcript.finish = Some(FinishReason::Interrupt),
+            _ => {}
+        }
+        return true;
+    }
+    if are_interrupts(inner) {
+        transcript.finish = Some(FinishReason::Interrupt);
+        return true;
+    }
     let Some(reason) = inner.strip_prefix(RESULT) else { return false };
     let end = reason.iter().take(64).position(|byte| *byte == b'\'');
     let word = end.and_then(|end| std::str::from_utf8(&reason[..end]).ok());
     transcript.finish = word.and_then(FinishReason::from_wire);
     word.is_some()
+}
+
+/// Returns the status of a graph's or a swarm's result, in its repr.
+fn status_of(result: &[u8]) -> Option<&[u8]> {
+    let head = &result[..result.len().min(64)];
+    let begin = memmem::find(head, TOGETHER.1)? + TOGETHER.1.len();
+    let word = &head[begin..];
+    Some(&word[..word.iter().position(|byte| *byte == b':')?])
 }
 
 /// Returns true if `data` is a string, and the frame that holds it says nothing of how the run ended. Such a frame is

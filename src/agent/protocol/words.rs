@@ -1,6 +1,7 @@
 //! An agent's words: the text of messages in the shapes that several protocols share, and its words for a failure.
 
 use crate::agent::framing::frame::Frame;
+use crate::agent::transcript::MAX_OUTPUT;
 use crate::domain::answer::AnswerError;
 use crate::json::scan::{self, RawJson, Str};
 use crate::json::text::BoundedText;
@@ -94,7 +95,7 @@ pub(crate) fn push_last_answer(messages: RawJson<'_>, out: &mut BoundedText) {
             out.clear();
         } else if is_assistants(message) {
             let length = out.len();
-            let was = std::mem::replace(out, BoundedText::new(crate::agent::transcript::MAX_OUTPUT));
+            let was = std::mem::replace(out, BoundedText::new(MAX_OUTPUT));
             push_content(message, out);
             if out.is_empty() && length > 0 {
                 *out = was;
@@ -104,10 +105,11 @@ pub(crate) fn push_last_answer(messages: RawJson<'_>, out: &mut BoundedText) {
 }
 
 /// Returns true if a text is Python's repr of an object, which is no agent's words: `{'…}`, or `<… object at 0x…>`.
-/// White space around it does not count.
+/// White space around it does not count. A text that is cut may lack its end.
 pub(crate) fn is_repr(text: &str) -> bool {
+    let is_cut = text.len() >= MAX_OUTPUT;
     let text = text.trim();
-    (text.starts_with("{'") && text.ends_with('}'))
+    (text.starts_with("{'") && (is_cut || text.ends_with('}')))
         || (text.starts_with('<') && text.ends_with('>') && text.contains(" object at 0x"))
 }
 
