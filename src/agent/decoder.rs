@@ -130,7 +130,7 @@ impl Decoder {
             }
         } else if self.reading.verdict.is_none() {
             let verdict = match end {
-                End::Torn => self.reading.torn(),
+                End::Torn => self.reading.without(Interruption::Torn),
                 End::Framed => self.framed(),
             };
             self.reading.verdict = Some(verdict);
@@ -165,9 +165,8 @@ impl Decoder {
                 Rest::Nothing => {}
                 Rest::Frame(frame) => {
                     let is_cut_line = |frame: &Frame<'_>| {
-                        matches!(frame.source, Source::Line | Source::Loose)
-                            && frame.text.starts_with(b"{")
-                            && !frame.is_whole()
+                        let is_line = matches!(frame.source, Source::Line | Source::Loose);
+                        (is_line && frame.text.starts_with(b"{") || frame.source == Source::Part) && !frame.is_whole()
                     };
                     let mut is_cut = is_cut_line(&frame);
                     if !is_cut_done(&frame) {

@@ -122,7 +122,8 @@ impl Reading {
             return;
         }
         self.verdict = match (&mut self.reader, frame.text.first()) {
-            (_, Some(b'"')) if frame.source != Source::Text => self.read_string(frame),
+            (None, _) if frame.source == Source::Part => self.follow_as(Protocol::Vercel, frame, frame),
+            (_, Some(b'"')) if !matches!(frame.source, Source::Text | Source::Part) => self.read_string(frame),
             (_, Some(b'd' | b'e'))
                 if matches!(frame.source, Source::Sse | Source::Line) && is_frame_within(frame.text) =>
             {
@@ -288,6 +289,14 @@ impl Reading {
         within::event(scan::trim(inner.as_str().as_bytes()))
     }
 
+    /// Takes the frame by which a protocol was recognised. `frame` is `outer`, or the object found within that string.
+    fn follow_as(&mut self, protocol: Protocol, frame: &Frame<'_>, outer: &Frame<'_>) -> Option<Verdict> {
+        let reader = protocol::reader(protocol)?;
+        let frame = if reader.takes_strings() { outer } else { frame };
+        (self.protocol, self.reader) = (Some(protocol), Some(reader));
+        self.follow(frame)
+    }
+
     /// Takes a frame by the rules of the protocol that is known. A frame that is not its own is read by the generic
     /// rules: a failure, a stop or an answer in it counts as without a protocol. Of an event that ends the run in order
     /// they read a failure and a stop, and other members of the same names are heard. In a frame that decides nothing
@@ -390,11 +399,7 @@ impl Reading {
         let by_name = || if is_known { protocol::recognise_by_name(frame.name) } else { None };
         let recognised = recognised.filter(|protocol| !self.generic.has_said() || !protocol::is_weak(*protocol));
         if let Some(protocol) = recognised.or_else(by_name) {
-            let reader = protocol::reader(protocol)?;
-            let frame = if reader.takes_strings() { outer } else { frame };
-            self.protocol = Some(protocol);
-            self.reader = Some(reader);
-            return self.follow(frame);
+            return self.follow_as(protocol, frame, outer);
         }
         if !frame.has_data {
             return None;
@@ -435,12 +440,7 @@ impl Reading {
         verdict
     }
 
-    /// Decides an answer whose connection ended before it did. It is never a success.
-    pub(super) fn torn(&self) -> Verdict {
-        self.without(Interruption::Torn)
-    }
-
-    /// Decides an answer that broke off. A failure that the agent reported before takes precedence over `interruption`.
+    /// Decides an answer that broke off. It is never a success. A failure that the agent reported before takes precedence over `interruption`.
     pub(super) fn without(&self, interruption: Interruption) -> Verdict {
         match self.transcript.failed() {
             Some(failure) => Verdict::Failed(failure.clone()),
