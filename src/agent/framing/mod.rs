@@ -290,16 +290,14 @@ fn are_lines(behind: &[u8]) -> bool {
     behind[..line_end].contains(&b'\n') && behind[line_end..].starts_with(b"{")
 }
 
-/// Returns a line of NDJSON as a frame, without the record separator of RFC 7464. For a line too long to keep, the
-/// frame has the members that were kept, or the first 4 KiB if the line is no object.
+/// Returns a line of NDJSON as a frame. For a line too long to keep, the frame has the members that were kept, or the
+/// first 4 KiB if the line is no object.
 fn frame_of_line(line: Line<'_>) -> Frame<'_> {
     if !line.skimmed.is_empty() {
         return Frame { dropped: line.dropped, ..Frame::new(Source::Line, line.skimmed) };
     }
     // Only a dropped line has bytes after the prefix that could depend on chunking.
     let kept = if line.dropped.is_some() { &line.bytes[..PREFIX] } else { line.bytes };
-    // RFC 7464 begins each text with a record separator.
-    let kept = kept.strip_prefix(b"\x1e").unwrap_or(kept);
     Frame { dropped: line.dropped, ..Frame::new(Source::Line, kept) }
 }
 
