@@ -21,10 +21,21 @@ pub(crate) fn push_parts(content: RawJson<'_>, out: &mut BoundedText) {
 pub(crate) fn texts(parts: RawJson<'_>) -> impl Iterator<Item = Str<'_>> {
     parts.elements().filter_map(|part| {
         let [kind, text, thought] = scan::pick(part.raw(), ["type", "text", "thought"]);
-        let is_thought = thought.is_some_and(RawJson::is_true)
-            || kind.and_then(RawJson::as_str).is_some_and(|kind| kind.is("reasoning") || kind.is("thinking"));
+        let is_thought = thought.is_some_and(RawJson::is_true) || has_thought(kind);
         part.as_str().or_else(|| text?.as_str()).filter(|_| !is_thought)
     })
+}
+
+/// Returns true if the `type` of a part, or a name, is that of a thought: it begins with `reasoning` or `thinking`, in any
+/// case, as `reasoningContentDelta` does.
+pub(crate) fn is_thought(kind: &[u8]) -> bool {
+    let begins = |word: &[u8]| kind.get(..word.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(word));
+    begins(b"reasoning") || begins(b"thinking")
+}
+
+/// Returns true if the `type` of a part is that of a thought, as [`is_thought`] decides.
+pub(crate) fn has_thought(kind: Option<RawJson<'_>>) -> bool {
+    kind.and_then(RawJson::as_str).is_some_and(|kind| is_thought(kind.raw()))
 }
 
 /// Returns true if a value is one of these strings.
@@ -47,7 +58,8 @@ pub(crate) fn push_answer(value: RawJson<'_>, out: &mut BoundedText, depth: usiz
         let names = ["role", "type", "text", "content", "parts", "message", "lastMessage"];
         let [role, kind, text, content, parts, message, last] = scan::pick(value.raw(), names);
         let is_others = is_word(role, &["user", "tool", "system"])
-            || is_word(kind, &["thinking", "reasoning", "tool_use", "tool_result", "human", "tool"]);
+            || is_word(kind, &["tool_use", "tool_result", "human", "tool"])
+            || has_thought(kind);
         if is_others && !is_assistants(value) {
             return;
         }
