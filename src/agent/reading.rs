@@ -250,8 +250,8 @@ impl Reading {
     }
 
     /// Returns true if an object is certainly of no protocol, so that it need not be recognised. It must be an unnamed
-    /// frame of a stream without the members by which protocols are recognised, and have no `type` or the one that was
-    /// remembered last. Each `type` of such a frame is remembered, up to 64 bytes.
+    /// frame of a stream without the members by which protocols are recognised, and have the `type` that was remembered
+    /// last, or none once an answer of no protocol was understood. Each `type` of such a frame is remembered, up to 64 bytes.
     fn is_known_as_generic(&mut self, frame: &Frame<'_>, members: &Members<'_>) -> bool {
         let is_open = frame.is_document()
             || !matches!(frame.name, b"" | b"message")
@@ -260,7 +260,7 @@ impl Reading {
         if is_open {
             return false;
         }
-        let Some(kind) = members.get(Name::Type).map(RawJson::raw) else { return true };
+        let Some(kind) = members.get(Name::Type).map(RawJson::raw) else { return self.generic.has_said() };
         let kind = &kind[..kind.len().min(64)];
         let is_same = self.generic_type == kind;
         if !is_same {
@@ -391,7 +391,7 @@ impl Reading {
         let recognised = match Some(&members).filter(|_| is_object) {
             Some(members) if self.is_known_as_generic(frame, members) => None,
             Some(members) => protocol::recognise(frame, members),
-            None if frame.name.is_empty() => None,
+            None if frame.name.is_empty() && !frame.text.starts_with(b"[") => None,
             None => protocol::recognise(frame, &members),
         };
         // A string is LangServe's, whatever stands within it.

@@ -78,23 +78,35 @@ pub(crate) fn push_answer(value: RawJson<'_>, out: &mut BoundedText, depth: usiz
 
 /// Appends the text of a message's `content`, as [`push_parts`] does. A message without `content` has none.
 pub(crate) fn push_content(message: RawJson<'_>, out: &mut BoundedText) {
-    if let Some(content) = message.get("content") {
+    if let Some(content) = unpacked(message).get("content") {
         push_parts(content, out);
     }
+}
+
+/// Returns the role of a message: its `role`, or without one its `type`. The messages of LangChain's JavaScript print
+/// themselves as calls of their class: then the class, such as `AIMessage`, is the last of the `id`.
+pub(crate) fn role_of(message: RawJson<'_>) -> Option<Str<'_>> {
+    let [role, kind, id] = scan::pick(message.raw(), ["role", "type", "id"]);
+    let word = role.or(kind).and_then(RawJson::as_str)?;
+    if word.is("constructor") { id?.elements().last()?.as_str() } else { Some(word) }
+}
+
+/// Returns the members of a message: it itself, or those with which LangChain's JavaScript says that it is made.
+pub(crate) fn unpacked(message: RawJson<'_>) -> RawJson<'_> {
+    let [version, kwargs] = scan::pick(message.raw(), ["lc", "kwargs"]);
+    kwargs.filter(|kwargs| version.is_some() && kwargs.is_object()).unwrap_or(message)
 }
 
 /// Returns true if a message is the assistant's: its role, or without one its type, is one of the names that providers
 /// use.
 pub(crate) fn is_assistants(message: RawJson<'_>) -> bool {
-    let [role, kind] = scan::pick(message.raw(), ["role", "type"]);
-    let word = role.or(kind).and_then(RawJson::as_str);
+    let word = role_of(message);
     word.is_some_and(|word| ["assistant", "ai", "AIMessage", "AIMessageChunk"].iter().any(|name| word.is(name)))
 }
 
 /// Returns true if a message is the user's: its role, or without one its type, is one of the names that providers use.
 pub(crate) fn is_users(message: RawJson<'_>) -> bool {
-    let [role, kind] = scan::pick(message.raw(), ["role", "type"]);
-    let word = role.or(kind).and_then(RawJson::as_str);
+    let word = role_of(message);
     word.is_some_and(|word| ["user", "human", "HumanMessage"].iter().any(|name| word.is(name)))
 }
 
