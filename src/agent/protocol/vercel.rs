@@ -1,20 +1,34 @@
 //! The UI stream of the Vercel AI SDK <https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol>, its `fullStream`, sent
-//! on as it is <https://ai-sdk.dev/docs/reference/ai-sdk-core/stream-text>, whose parts have the same types, and the
-//! data stream of its versions up to 4 <https://v4.ai-sdk.dev/docs/ai-sdk-ui/stream-protocol>.
+//! on as it is <https://ai-sdk.dev/docs/reference/ai-sdk-core/stream-text>, whose parts have the same types, the data
+//! stream of its versions up to 4 <https://v4.ai-sdk.dev/docs/ai-sdk-ui/stream-protocol>, and the result of its
+//! `generateText`, which has only steps as JSON.
 
 use crate::agent::framing::frame::{Frame, Source};
-use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::members::{Members, Name, Names};
+use crate::agent::protocol::notes::asks_in;
 use crate::agent::protocol::reader::{Reader, decided, foreign, type_of};
-use crate::agent::protocol::words::{error_text, message_of, reported};
+use crate::agent::protocol::words::{error_text, message_of, push_content, reported};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson};
 
-/// Returns true for the first part of a stream, whose `type` is `start`. Mastra's, which has the same type, is looked
-/// for before it.
-pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
-    members.is(Name::Type, "start")
+/// Returns true for the first part of a stream, whose `type` is `start`, and for a result. Mastra's parts, which have the
+/// same types, are looked for before them.
+pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
+    members.is(Name::Type, "start") || steps_of(frame, members).is_some()
+}
+
+/// Returns the steps of a document that is a result, or `None` if it is none. Each step has its content, its reason to
+/// finish and its response. What has a text or a reason of its own is an agent's own document.
+fn steps_of<'a>(frame: &Frame<'a>, members: &Members<'_>) -> Option<RawJson<'a>> {
+    let is_open =
+        frame.source == Source::Document && !members.has_any(const { Names::of(&[Name::Text, Name::StopReason]) });
+    let steps = RawJson::cut(frame.text).get("steps").filter(|_| is_open)?;
+    let [content, reason, response] =
+        scan::pick(steps.elements().last()?.raw(), ["content", "finishReason", "response"]);
+    let is_step = content?.is_array() && reason?.as_str().is_some() && response?.is_object();
+    is_step.then_some(steps)
 }
 
 #[derive(Debug, Default)]
@@ -34,7 +48,7 @@ impl Reader for Reading {
         if frame.source == Source::Part {
             return self.take_data(frame, transcript);
         }
-        let Some(kind) = type_of(frame) else { return foreign(transcript) };
+        let Some(kind) = type_of(frame) else { return take_result(frame, transcript) };
         let value = RawJson::cut(frame.text);
         match &*kind {
             b"text-delta" if transcript.wants_text() => {
@@ -106,6 +120,21 @@ impl Reading {
         let verdict = transcript.last_word();
         decided(frame, transcript, verdict)
     }
+}
+
+/// Takes a result: the text of its last step, why that finished, and the usage of all. A tool that waits for an approval
+/// ends the last step. A frame that is no result is left to the generic rules.
+fn take_result(frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+    let Some(steps) = steps_of(frame, &Members::of(frame.text)) else { return foreign(transcript) };
+    steps.elements().for_each(|step| transcript.add_usage(step.get("usage")));
+    let last = steps.elements().last()?;
+    transcript.message(|out| push_content(last, out));
+    transcript.stopped(last.get("finishReason"));
+    if last.get("content").is_some_and(asks_in) {
+        transcript.finish.get_or_insert(FinishReason::Interrupt);
+    }
+    let verdict = transcript.last_word();
+    decided(frame, transcript, verdict)
 }
 
 /// Returns true if a type is that of a part of the UI stream or of `fullStream`. The application's own begin with
