@@ -211,7 +211,8 @@ fn is_end(frame: &Frame<'_>, members: &Members<'_>) -> bool {
 /// approval ([`asks_in`]).
 pub(super) fn waits_within(frame: &Frame<'_>, members: &Members<'_>) -> Option<FinishReason> {
     let is_beside_text = has_text(members);
-    if frame.source == Source::Document && members.get(Name::Content).is_some_and(asks_in) {
+    if frame.source == Source::Document && (members.get(Name::Content).is_some_and(asks_in) || has_interruptions(frame))
+    {
         return Some(FinishReason::Interrupt);
     }
     within(frame, members).find_map(|value| {
@@ -223,6 +224,13 @@ pub(super) fn waits_within(frame: &Frame<'_>, members: &Members<'_>) -> Option<F
         let found = stop_by_flag(&inner).or_else(|| if is_beside_text { None } else { by_word() });
         found.filter(|reason| reason.waits())
     })
+}
+
+/// Returns true if a document has the interruptions of a run of OpenAI's Agents SDK: tools that wait for an approval.
+fn has_interruptions(frame: &Frame<'_>) -> bool {
+    let interruptions = RawJson::cut(frame.text).get("interruptions");
+    let mut kinds = interruptions.into_iter().flat_map(RawJson::elements).filter_map(|item| item.get("type"));
+    kinds.any(|kind| kind.as_str().is_some_and(|kind| kind.is("tool_approval_item")))
 }
 
 /// Returns true if a part in a list asks a person to approve a tool, as `tool-approval-request` does, and no part behind
