@@ -130,7 +130,7 @@ impl Decoder {
             }
         } else if self.reading.verdict.is_none() {
             let verdict = match end {
-                End::Torn => self.reading.torn(),
+                End::Torn => self.reading.without(Interruption::Torn),
                 End::Framed => self.framed(),
             };
             self.reading.verdict = Some(verdict);
@@ -165,9 +165,8 @@ impl Decoder {
                 Rest::Nothing => {}
                 Rest::Frame(frame) => {
                     let is_cut_line = |frame: &Frame<'_>| {
-                        matches!(frame.source, Source::Line | Source::Loose)
-                            && frame.text.starts_with(b"{")
-                            && !frame.is_whole()
+                        let is_line = matches!(frame.source, Source::Line | Source::Loose);
+                        (is_line && frame.text.starts_with(b"{") || frame.source == Source::Part) && !frame.is_whole()
                     };
                     let mut is_cut = is_cut_line(&frame);
                     if !is_cut_done(&frame) {
@@ -246,7 +245,8 @@ impl Decoder {
 
     /// Takes the whole document as the answer, once none of its members was one. A string was read already, and null
     /// says nothing. An empty object or array counts as understood and gives no text. For an array, the beginning that
-    /// was kept is taken. A body that is no document changes nothing.
+    /// was kept is taken. So it is with a body of one line that has no line end: it was taken for lines, because it is
+    /// declared as text. Any other body changes nothing.
     fn whole_document(&mut self) {
         let pieces = &mut self.reading.transcript.pieces;
         match &mut self.framer {
@@ -267,6 +267,15 @@ impl Decoder {
                     value.compact_into(pieces);
                 }
                 self.reading.transcript.is_understood |= !value.is_something();
+            }
+            Framer::Lines(_) if self.reading.transcript.progress.events == 1 => {
+                if let Rest::Frame(line) = self.framer.rest()
+                    && line.text.starts_with(b"{")
+                    && line.is_whole()
+                    && line.dropped.is_none()
+                {
+                    RawJson::whole(line.text).compact_into(pieces);
+                }
             }
             _ => {}
         }

@@ -122,7 +122,8 @@ impl Reading {
             return;
         }
         self.verdict = match (&mut self.reader, frame.text.first()) {
-            (_, Some(b'"')) if frame.source != Source::Text => self.read_string(frame),
+            (None, _) if frame.source == Source::Part => self.follow_as(Protocol::Vercel, frame, frame),
+            (_, Some(b'"')) if !matches!(frame.source, Source::Text | Source::Part) => self.read_string(frame),
             (_, Some(b'd' | b'e'))
                 if matches!(frame.source, Source::Sse | Source::Line) && is_frame_within(frame.text) =>
             {
@@ -248,9 +249,9 @@ impl Reading {
         verdict
     }
 
-    /// Returns true if an object is certainly of no protocol, so that it need not be recognised. It must be a frame of
-    /// a stream with no name or `message`, without the members by which protocols are recognised, and with no `type` or
-    /// the one that was remembered last. Each `type` of such a frame is remembered, up to 64 bytes.
+    /// Returns true if an object is certainly of no protocol and need not be recognised: a frame of a stream with no name
+    /// or `message`, without the members that tell protocols, and with the `type` that was remembered last, or with none
+    /// once an answer of no protocol was understood. Each `type` of such a frame is remembered, up to 64 bytes.
     fn is_known_as_generic(&mut self, frame: &Frame<'_>, members: &Members<'_>) -> bool {
         let is_open = frame.is_document()
             || !matches!(frame.name, b"" | b"message")
@@ -259,7 +260,7 @@ impl Reading {
         if is_open {
             return false;
         }
-        let Some(kind) = members.get(Name::Type).map(RawJson::raw) else { return true };
+        let Some(kind) = members.get(Name::Type).map(RawJson::raw) else { return self.generic.has_said() };
         let kind = &kind[..kind.len().min(64)];
         let is_same = self.generic_type == kind;
         if !is_same {
@@ -286,6 +287,14 @@ impl Reading {
             RawJson::whole(frame.text).as_str()?.push_into(inner);
         }
         within::event(scan::trim(inner.as_str().as_bytes()))
+    }
+
+    /// Takes the frame by which a protocol was recognised. `frame` is `outer`, or the object found within that string.
+    fn follow_as(&mut self, protocol: Protocol, frame: &Frame<'_>, outer: &Frame<'_>) -> Option<Verdict> {
+        let reader = protocol::reader(protocol)?;
+        let frame = if reader.takes_strings() { outer } else { frame };
+        (self.protocol, self.reader) = (Some(protocol), Some(reader));
+        self.follow(frame)
     }
 
     /// Takes a frame by the rules of the protocol that is known. A frame that is not its own is read by the generic
@@ -382,7 +391,7 @@ impl Reading {
         let recognised = match Some(&members).filter(|_| is_object) {
             Some(members) if self.is_known_as_generic(frame, members) => None,
             Some(members) => protocol::recognise(frame, members),
-            None if frame.name.is_empty() => None,
+            None if frame.name.is_empty() && !frame.text.starts_with(b"[") => None,
             None => protocol::recognise(frame, &members),
         };
         // A string is LangServe's, whatever stands within it.
@@ -390,11 +399,7 @@ impl Reading {
         let by_name = || if is_known { protocol::recognise_by_name(frame.name) } else { None };
         let recognised = recognised.filter(|protocol| !self.generic.has_said() || !protocol::is_weak(*protocol));
         if let Some(protocol) = recognised.or_else(by_name) {
-            let reader = protocol::reader(protocol)?;
-            let frame = if reader.takes_strings() { outer } else { frame };
-            self.protocol = Some(protocol);
-            self.reader = Some(reader);
-            return self.follow(frame);
+            return self.follow_as(protocol, frame, outer);
         }
         if !frame.has_data {
             return None;
@@ -435,12 +440,7 @@ impl Reading {
         verdict
     }
 
-    /// Decides an answer whose connection ended before it did. It is never a success.
-    pub(super) fn torn(&self) -> Verdict {
-        self.without(Interruption::Torn)
-    }
-
-    /// Decides an answer that broke off. A failure that the agent reported before takes precedence over `interruption`.
+    /// Decides an answer that broke off. It is never a success. A failure that the agent reported before takes precedence over `interruption`.
     pub(super) fn without(&self, interruption: Interruption) -> Verdict {
         match self.transcript.failed() {
             Some(failure) => Verdict::Failed(failure.clone()),

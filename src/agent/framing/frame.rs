@@ -104,6 +104,9 @@ const KEPT: &[&[u8]] = &[
     b"answer",
     b"result",
     b"output",
+    b"finalOutput",
+    b"final_output",
+    b"interruptions",
     b"message",
     b"lastMessage",
     b"usage",
@@ -175,6 +178,8 @@ pub(crate) enum Source {
     Sse,
     /// A line of NDJSON.
     Line,
+    /// A line of the AI SDK's data stream. The frame's name is the line's code, and its data the value.
+    Part,
     /// The one JSON document.
     Document,
     /// An element of the one JSON document, which is an array.

@@ -1,6 +1,6 @@
 //! Cuts a stream into lines, however it is chunked, in bounded memory and linear time.
 
-use memchr::{memchr, memchr2};
+use memchr::memchr2;
 
 use crate::agent::framing::frame::{MAX_EVENT, PREFIX, is_kept};
 use crate::json::skim::Skim;
@@ -15,7 +15,8 @@ const KEEP: usize = 256 * 1024;
 /// The line ends of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LineEnd {
-    /// LF: NDJSON. A CR before it is whitespace to JSON.
+    /// LF, or the record separator of RFC 7464, which Mastra sends without LF: NDJSON. A CR before it is whitespace to
+    /// JSON, and no JSON holds a separator.
     Lf,
     /// CR, LF or CRLF: SSE.
     Any,
@@ -69,7 +70,7 @@ impl Lines {
             return None;
         }
         let found = match self.end {
-            LineEnd::Lf => memchr(b'\n', input),
+            LineEnd::Lf => memchr2(b'\n', b'\x1e', input),
             LineEnd::Any => memchr2(b'\r', b'\n', input),
         };
         let Some(at) = found else {

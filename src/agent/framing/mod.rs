@@ -9,6 +9,8 @@
 //! | JSON in its spellings, none | SSE | NDJSON if the first object is an event of a stream or another follows on a line of its own, else a document | document |
 //! | `text/plain`, `application/octet-stream` | SSE | NDJSON; a document if its first line is a bracket alone; plain text if neither `"` nor `}` is the next token | plain text; a document if `application/octet-stream` begins with `[` or `"` |
 //!
+//! A body of any content type that begins with a part of the AI SDK's data stream is read as such parts ([`parts`]).
+//!
 //! A byte order mark and white space at the beginning are passed over. A document that is an array is read as its
 //! elements. A document is plain text if it does not begin as JSON does, or begins with a bracket as texts do
 //! ([`prose`]): the AgentCore SDK for JavaScript sends a returned string unquoted, as `application/json`.
@@ -17,6 +19,7 @@ pub(crate) mod document;
 pub(crate) mod elements;
 pub mod frame;
 pub(crate) mod lines;
+mod parts;
 pub(crate) mod prose;
 pub(crate) mod sse;
 
@@ -96,6 +99,8 @@ pub(crate) enum Framer {
         head: Vec<u8>,
     },
     Lines(Lines),
+    /// Lines of the AI SDK's data stream.
+    Parts(Lines),
     Sse(Box<Sse>),
     Document(Document),
     Elements(Box<Elements>),
@@ -148,6 +153,11 @@ impl Framer {
         }
         if fields.iter().any(|field| text.starts_with(field)) {
             return Some(Declared::Sse.framing());
+        }
+        match parts::begins(text, ended) {
+            Some(true) => return Some(Framer::Parts(Lines::new(LineEnd::Lf))),
+            None if !is_final => return None,
+            _ => {}
         }
         match (declared, text[0]) {
             (Declared::Sse, b'{') => Some(Declared::Ndjson.framing()),
@@ -217,6 +227,7 @@ impl Framer {
     pub(crate) fn next<'f, 'i: 'f>(&'f mut self, input: &mut &'i [u8]) -> Option<Frame<'f>> {
         match self {
             Framer::Lines(lines) => lines.next(input).map(frame_of_line),
+            Framer::Parts(lines) => lines.next(input).map(frame_of_part),
             Framer::Sse(sse) => sse.next(input),
             Framer::Elements(elements) => elements.next(input),
             Framer::Document(document) => {
@@ -233,6 +244,7 @@ impl Framer {
     pub(crate) fn rest(&mut self) -> Rest<'_> {
         match self {
             Framer::Lines(lines) => lines.rest().map_or(Rest::Nothing, |line| Rest::Frame(frame_of_line(line))),
+            Framer::Parts(lines) => lines.rest().map_or(Rest::Nothing, |line| Rest::Frame(frame_of_part(line))),
             Framer::Sse(sse) => sse.rest(),
             Framer::Elements(elements) => elements.rest(),
             Framer::Document(document) => document.rest(),
@@ -264,7 +276,7 @@ impl Framer {
     pub(crate) fn capacity(&self) -> usize {
         match self {
             Framer::Open { head, .. } => head.capacity(),
-            Framer::Lines(lines) => lines.capacity(),
+            Framer::Lines(lines) | Framer::Parts(lines) => lines.capacity(),
             Framer::Sse(sse) => sse.capacity(),
             Framer::Document(document) => document.capacity(),
             Framer::Elements(elements) => elements.capacity(),
@@ -278,15 +290,18 @@ fn are_lines(behind: &[u8]) -> bool {
     behind[..line_end].contains(&b'\n') && behind[line_end..].starts_with(b"{")
 }
 
-/// Returns a line of NDJSON as a frame, without the record separator of RFC 7464. For a line too long to keep, the
-/// frame has the members that were kept, or the first 4 KiB if the line is no object.
+/// Returns a line of NDJSON as a frame. For a line too long to keep, the frame has the members that were kept, or the
+/// first 4 KiB if the line is no object.
 fn frame_of_line(line: Line<'_>) -> Frame<'_> {
     if !line.skimmed.is_empty() {
         return Frame { dropped: line.dropped, ..Frame::new(Source::Line, line.skimmed) };
     }
     // Only a dropped line has bytes after the prefix that could depend on chunking.
     let kept = if line.dropped.is_some() { &line.bytes[..PREFIX] } else { line.bytes };
-    // RFC 7464 begins each text with a record separator.
-    let kept = kept.strip_prefix(b"\x1e").unwrap_or(kept);
     Frame { dropped: line.dropped, ..Frame::new(Source::Line, kept) }
+}
+
+/// Returns a line of a data stream as a part, or as a line of NDJSON if it is none.
+fn frame_of_part(line: Line<'_>) -> Frame<'_> {
+    parts::part_of(line).unwrap_or_else(|| frame_of_line(line))
 }

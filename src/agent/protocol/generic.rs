@@ -10,15 +10,17 @@ use crate::agent::protocol::notes::{
     STOP_HOLDERS, STOP_SIGNS, asks, has_result, note_stop, note_usage, stop_by_state, waits_within,
 };
 use crate::agent::protocol::strands;
-use crate::agent::protocol::words::{is_repr, is_word, message_of, message_of_frame, push_answer, reported};
+use crate::agent::protocol::words::{
+    is_repr, is_thought, is_word, message_of, message_of_frame, push_answer, reported,
+};
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 
-/// Types of frames that are about the run, not its answer. Their text counts only if nothing else is said.
-const REMARKS: [&str; 14] = [
+/// Types of frames that are about the run, not its answer, beside thoughts. Their text counts only if nothing else is said.
+const REMARKS: [&str; 12] = [
     "usage",
     "status",
     "metadata",
@@ -28,8 +30,6 @@ const REMARKS: [&str; 14] = [
     "ping",
     "heartbeat",
     "keepalive",
-    "thinking",
-    "reasoning",
     "bye",
     "close",
     "closed",
@@ -59,7 +59,8 @@ impl Under {
 
 /// Returns true if the name of a server-sent event says that it is about the run, not its answer.
 fn is_remark_by_name(frame: &Frame<'_>) -> bool {
-    frame.source == Source::Sse && !frame.name.is_empty() && REMARKS.iter().any(|name| frame.name == name.as_bytes())
+    let is_remark = |name: &[u8]| REMARKS.iter().any(|remark| name == remark.as_bytes()) || is_thought(name);
+    frame.source == Source::Sse && is_remark(frame.name)
 }
 
 /// Reads the generic dialect.
@@ -299,7 +300,7 @@ impl Generic {
             return;
         }
         let kind = members.get(Name::Type).and_then(RawJson::whole_str);
-        let is_remark = kind.is_some_and(|kind| kind.position(&REMARKS).is_some())
+        let is_remark = kind.is_some_and(|kind| kind.position(&REMARKS).is_some() || is_thought(kind.raw()))
             || (name == Name::Message && members.has(Name::Status))
             || is_remark_by_name(frame);
         if is_remark && !self.under.is_silent() || self.is_said_again(frame, members, text.as_str(), transcript) {

@@ -1,5 +1,10 @@
-//! The LangGraph server: `/runs/stream` and `/runs/wait`.
+//! The LangGraph server: `/runs/stream` and `/runs/wait`. Graphs in JavaScript are often served without it: their
+//! states, updates and chunks then come without a name, and are known by the form of LangChain's messages.
 //! <https://langchain-ai.github.io/langgraph/cloud/reference/api/api_ref.html>
+
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::duplicates;
@@ -10,7 +15,8 @@ use crate::agent::protocol::members::{Members, Name, Names};
 use crate::agent::protocol::reader::{Reader, foreign};
 use crate::agent::protocol::usage::Counts;
 use crate::agent::protocol::words::{
-    error_text, is_assistants, is_users, message_of, message_of_frame, push_last_answer, push_parts, reported, texts,
+    error_text, is_assistants, is_users, message_of, message_of_frame, push_content, push_last_answer, push_parts,
+    reported, role_of, texts, unpacked,
 };
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
 use crate::domain::finish_reason::FinishReason;
@@ -25,6 +31,7 @@ use crate::json::text::BoundedText;
 /// error, an interrupt, or messages of LangChain's types. `event: metadata` is LangServe's, too, and decides nothing.
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     has_own_form(frame, members)
+        || (frame.name.is_empty() && mode_of_packed(frame.text).is_some())
         || (frame.is_document()
             && (members.has(Name::GraphError)
                 || members.has(Name::GraphInterrupt)
@@ -78,6 +85,36 @@ fn has_form_of_mode(frame: &Frame<'_>) -> bool {
     }
 }
 
+/// Returns the mode of data without a name that hold messages of LangChain's JavaScript, as these print themselves: a
+/// state, or one message, is of `values`, the changes of nodes are of `updates`, and a list that begins with a chunk is of
+/// `messages`. A list of a mode and its data is a `pair`. Returns `None` for any other data.
+fn mode_of_packed(text: &[u8]) -> Option<&'static [u8]> {
+    static PACKED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br#""langchain_core","messages","#));
+    PACKED.find(text)?;
+    let value = RawJson::cut(text);
+    let is_packed = |message: RawJson<'_>| message.get("kwargs").is_some();
+    let holds = |value: RawJson<'_>| value.get("messages").is_some_and(|messages| messages.elements().any(is_packed));
+    if pair_of(text).is_some() {
+        return Some(b"pair");
+    }
+    if text.starts_with(b"[") {
+        return value.first_element().filter(|first| is_packed(*first)).map(|_| &b"messages"[..]);
+    }
+    if is_packed(value) || holds(value) {
+        return Some(b"values");
+    }
+    let mut nodes = scan::Members::of(text);
+    nodes.any(|(_, node)| holds(node)).then_some(b"updates")
+}
+
+/// Returns the mode and the data of a list of both, as a graph yields them in several modes, or `None` if it is none.
+fn pair_of(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    text.strip_prefix(b"[").filter(|rest| scan::trim(rest).starts_with(b"\""))?;
+    let mut elements = RawJson::cut(text).elements();
+    let (mode, data) = (elements.next()?.whole_str()?.raw(), elements.next()?.raw());
+    is_own_name(mode).then_some((mode, data))
+}
+
 /// Returns true if an element of a list has the `type` `human` or `ai`, LangChain's types of messages.
 fn has_graph_messages(messages: RawJson<'_>) -> bool {
     messages.elements().any(|message| {
@@ -107,12 +144,18 @@ impl Reader for Reading {
         if self.form.is_of(frame) && !transcript.wants_text() {
             return None;
         }
+        if let Some((mode, data)) = Some(frame.text).filter(|_| frame.name.is_empty()).and_then(pair_of) {
+            return self.read(&Frame { name: mode, data, text: data, ..*frame }, transcript);
+        }
         self.form.clear();
         // The mode stands before `/` or `|`; a part or a subgraph may follow. A frame without a name is read as a
         // state.
         let mode = frame.name.split(|byte| matches!(byte, b'/' | b'|')).next().unwrap_or_default();
+        let mode = if mode.is_empty() { mode_of_packed(frame.text).unwrap_or_default() } else { mode };
         match mode {
-            b"messages" | b"updates" | b"tasks" if !has_form_of_mode(frame) => return foreign(transcript),
+            b"messages" | b"updates" | b"tasks" if !frame.name.is_empty() && !has_form_of_mode(frame) => {
+                return foreign(transcript);
+            }
             b"end" if frame.text.starts_with(b"{") => return foreign(transcript),
             b"messages" => self.take_chunk(frame, transcript),
             b"values" | b"" => {
@@ -188,7 +231,7 @@ fn added(usage: Option<Usage>, of_message: Option<RawJson<'_>>) -> Option<Usage>
 fn take_change(change: RawJson<'_>, usage: &mut Option<Usage>, transcript: &mut Transcript) {
     let Some(messages) = change.get("messages") else { return };
     transcript.message(|out| push_last_answer(messages, out));
-    messages.elements().filter(|message| is_assistants(*message)).for_each(|message| {
+    messages.elements().filter(|message| is_assistants(*message)).map(unpacked).for_each(|message| {
         note_stop(message, true, transcript);
         *usage = added(*usage, message.get("usage_metadata"));
     });
@@ -201,7 +244,10 @@ impl Reading {
     /// Without a name, such a frame is not LangGraph's, and is left to them altogether, too.
     fn take_state(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let names = ["messages", "__error__", "__interrupt__"];
-        let [messages, error, interrupt] = duplicates::pick(RawJson::cut(frame.text), names);
+        let state = RawJson::cut(frame.text);
+        let [messages, error, interrupt] = duplicates::pick(state, names);
+        // The one message of an answer.
+        let messages = messages.or(state.get("kwargs").map(|_| state));
         if messages.is_none() && error.is_none() && interrupt.is_none() {
             // A frame without a name is somebody else's, but a state may have channels of any name.
             if frame.name.is_empty() {
@@ -232,18 +278,24 @@ impl Reading {
     /// model stopped.
     fn take_thread(&mut self, messages: RawJson<'_>, transcript: &mut Transcript) {
         let mut text = BoundedText::new(MAX_OUTPUT);
-        push_last_answer(messages, &mut text);
+        if messages.is_object() {
+            push_content(messages, &mut text);
+        } else {
+            push_last_answer(messages, &mut text);
+        }
         if !text.is_empty() {
             transcript.message(|out| *out = text);
         }
         let mut usage = None::<Usage>;
         let mut tools = 0;
         let mut last = None;
-        for message in messages.elements() {
+        let one = Some(messages).filter(|message| message.is_object());
+        for message in messages.elements().chain(one) {
             if is_users(message) {
                 (usage, tools, last) = (None, 0, None);
             }
             if is_assistants(message) {
+                let message = unpacked(message);
                 last = Some(message);
                 usage = added(usage, message.get("usage_metadata"));
                 tools += message.get("tool_calls").into_iter().flat_map(RawJson::elements).count() as u64;
@@ -291,16 +343,17 @@ impl Reading {
         transcript.is_understood = true;
         let first = RawJson::cut(frame.text).first_element();
         let Some(message) = first.filter(|message| message.is_object()) else { return };
-        let [content, kind, id, usage] = scan::pick(message.raw(), ["content", "type", "id", "usage_metadata"]);
-        let kind = kind.and_then(RawJson::as_str);
+        let kind = role_of(message);
+        let message = unpacked(message);
+        let [content, id, usage] = scan::pick(message.raw(), ["content", "id", "usage_metadata"]);
         let is_chunk = kind.is_some_and(|kind| kind.is("AIMessageChunk"));
-        if !is_chunk && !kind.is_some_and(|kind| kind.is("ai")) {
+        if !is_chunk && !kind.is_some_and(|kind| kind.is("ai") || kind.is("AIMessage")) {
             return;
         }
         let id = id.map(RawJson::raw).unwrap_or_default();
         let id = &id[..id.len().min(128)];
         note_stop(message, !is_chunk || self.message_id != id, transcript);
-        if is_chunk && frame.name == b"messages" {
+        if is_chunk && matches!(frame.name, b"messages" | b"") {
             self.by_chunks = added(self.by_chunks, usage);
         }
         let Some(content) = content else { return };

@@ -82,7 +82,7 @@ names! {
     Response = b"response" = b"reply",
     Answer = b"answer",
     Result = b"result",
-    Output = b"output",
+    Output = b"output" = b"finalOutput" = b"final_output",
     Message = b"message",
     Usage = b"usage" = b"usageMetadata" = b"usage_metadata" = b"token_usage" = b"tokenUsage",
     Tokens = b"input_tokens" = b"output_tokens" = b"inputTokens" = b"outputTokens" = b"prompt_tokens"

@@ -4,6 +4,7 @@
 mod a2a;
 mod adk;
 mod ag_ui;
+mod agents_sdk;
 mod anthropic;
 mod bedrock;
 mod duplicates;

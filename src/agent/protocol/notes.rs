@@ -3,9 +3,9 @@
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::duplicates;
 use crate::agent::protocol::failure::{has_text, is_nothing_said};
+use crate::agent::protocol::marks::are_interrupts;
 use crate::agent::protocol::members::{ANSWERS, Members, Name, Names, WHOLE};
 use crate::agent::protocol::names::{is_failure_word, stop_by_name};
-use crate::agent::protocol::strands::are_interrupts;
 use crate::agent::protocol::words::word_in;
 use crate::agent::transcript::Transcript;
 use crate::domain::finish_reason::FinishReason;
@@ -212,9 +212,14 @@ fn is_end(frame: &Frame<'_>, members: &Members<'_>) -> bool {
 
 /// Returns the reason if the object under a member that holds an answer says that the agent waits for a person: by a
 /// member that asks for one, or by its `status`, `state` or `type`. Beside the answer's text these three are of what
-/// the answer is about. Other states in it always are.
+/// the answer is about. Other states in it always are. In a document, a part of the content may ask for an
+/// approval ([`asks_in`]).
 pub(super) fn waits_within(frame: &Frame<'_>, members: &Members<'_>) -> Option<FinishReason> {
     let is_beside_text = has_text(members);
+    if frame.source == Source::Document && (members.get(Name::Content).is_some_and(asks_in) || has_interruptions(frame))
+    {
+        return Some(FinishReason::Interrupt);
+    }
     within(frame, members).find_map(|value| {
         let inner = Members::of(value.raw());
         let word = |name| inner.get(name).and_then(RawJson::whole_str).map(|word| word.read(64));
@@ -223,6 +228,27 @@ pub(super) fn waits_within(frame: &Frame<'_>, members: &Members<'_>) -> Option<F
         let by_word = || by_state(Name::Status).or_else(|| by_state(Name::State)).or_else(by_type);
         let found = stop_by_flag(&inner).or_else(|| if is_beside_text { None } else { by_word() });
         found.filter(|reason| reason.waits())
+    })
+}
+
+/// Returns true if a document has the interruptions of a run of OpenAI's Agents SDK: tools that wait for an approval.
+fn has_interruptions(frame: &Frame<'_>) -> bool {
+    let interruptions = RawJson::cut(frame.text).get("interruptions");
+    let mut kinds = interruptions.into_iter().flat_map(RawJson::elements).filter_map(|item| item.get("type"));
+    kinds.any(|kind| kind.as_str().is_some_and(|kind| kind.is("tool_approval_item")))
+}
+
+/// Returns true if a part in a list asks a person to approve a tool, as `tool-approval-request` does, and no part behind
+/// it tells of the answer. What is approved without a person says so. A bare `approval` may be anything.
+pub(super) fn asks_in(parts: RawJson<'_>) -> bool {
+    parts.elements().fold(false, |asks, part| {
+        let kind = part.get("type").and_then(RawJson::whole_str).map(|kind| kind.read(64)).unwrap_or_default();
+        let kind = kind.to_ascii_lowercase().replace(['-', '_'], "");
+        let is_automatic = || part.get("isAutomatic").is_some_and(RawJson::is_true);
+        match kind.strip_suffix("approvalrequest") {
+            Some(of) if !of.is_empty() && !is_automatic() => true,
+            _ => asks && !kind.contains("approval") && !kind.contains("denied"),
+        }
     })
 }
 

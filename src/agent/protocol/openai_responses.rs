@@ -1,6 +1,8 @@
-//! OpenAI's Responses API. <https://platform.openai.com/docs/api-reference/responses-streaming>
+//! OpenAI's Responses API <https://platform.openai.com/docs/api-reference/responses-streaming>, and the events of the Agents
+//! SDK around it.
 
 use crate::agent::framing::frame::Frame;
+use crate::agent::protocol::agents_sdk;
 use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::reader::{Reader, decided, foreign, type_of};
 use crate::agent::protocol::words::{error_text, message_of, push_content, reported};
@@ -19,10 +21,11 @@ const OWN: [&str; 6] = [
     "response.incomplete",
 ];
 
-/// Returns true for an event that begins or ends a response, or for a response as a document.
+/// Returns true for an event that begins or ends a response, for a response as a document, or for an event of the Agents
+/// SDK.
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     let kind = members.get(Name::Type).and_then(RawJson::whole_str);
-    kind.is_some_and(|kind| kind.position(&OWN).is_some())
+    kind.is_some_and(|kind| kind.position(&OWN).is_some() || agents_sdk::is_event(kind.raw()))
         || (frame.is_document()
             && members.is(Name::Object, "response")
             && members.get(Name::Output).is_none_or(|output| output.is_array() || output.is_null()))
@@ -34,6 +37,8 @@ pub(super) struct Reading {
     /// The response ended with calls that its caller answers. An agent that is the caller goes on with another response
     /// in the same stream.
     is_between_turns: bool,
+    /// The stream is the Agents SDK's, which names no end.
+    is_sdks: bool,
 }
 
 /// Items of a response that its caller answers.
@@ -80,16 +85,20 @@ impl Reader for Reading {
                 return self.take_response(frame, value.get("response").unwrap_or(value), transcript);
             }
             b"error" => return Some(Verdict::Failed(reported(message_of(value, &["code"])))),
+            raw if agents_sdk::is_event(raw) => {
+                self.is_sdks = true;
+                agents_sdk::take(value, transcript);
+            }
             raw if !raw.starts_with(b"response.") => return foreign(transcript),
             _ => transcript.is_understood = true,
         }
         None
     }
 
-    /// Decides a stream that ended in order. If its last response calls tools, [`Transcript::at_end`] decides: who
-    /// reads it answers them. Otherwise the stream is interrupted, or failed if a failure was reported.
+    /// Decides a stream that ended in order. If its last response calls tools, [`Transcript::at_end`] decides, because who
+    /// reads it answers them, and so it does for a stream of the Agents SDK. Otherwise the stream is interrupted, or failed if a failure was reported.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
-        if self.is_between_turns { transcript.at_end() } else { transcript.without_terminal_event() }
+        if self.is_between_turns || self.is_sdks { transcript.at_end() } else { transcript.without_terminal_event() }
     }
 }
 

@@ -6,10 +6,10 @@ use crate::agent::protocol::duplicates;
 use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::names::name_of;
 use crate::agent::protocol::reader::{Reader, decided, foreign, type_of};
-use crate::agent::protocol::words::{error_text, is_assistants, push_content, reported};
+use crate::agent::protocol::words::{error_text, has_thought, is_assistants, is_word, push_content, reported};
 use crate::agent::transcript::{Transcript, id};
 use crate::domain::answer::{AnswerError, Verdict};
-use crate::json::scan::{RawJson, Str};
+use crate::json::scan::{self, RawJson, Str};
 
 /// Events that no other agent sends, in NDJSON or in server-sent events.
 const OWN: [&str; 5] = [
@@ -38,7 +38,7 @@ pub(super) fn is_known(kind: Str<'_>) -> bool {
 
 /// Returns true for a frame of this family. In NDJSON any type counts that ends in `Event` and does not begin with a
 /// capital letter: other agents send the names of classes. In server-sent events only those count that no other agent
-/// sends. A document must be an `agentResult`, or one of them.
+/// sends, and an `agentResult`. A document must be one of these.
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     let Some(kind) = members.get(Name::Type).and_then(RawJson::whole_str) else { return false };
     match frame.source {
@@ -46,8 +46,7 @@ pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
             let kind = name_of(kind);
             kind.ends_with(b"Event") && !kind[0].is_ascii_uppercase()
         }
-        Source::Document | Source::Element if kind.is("agentResult") => true,
-        _ => kind.position(&OWN).is_some(),
+        _ => kind.is("agentResult") || kind.position(&OWN).is_some(),
     }
 }
 
@@ -55,6 +54,10 @@ pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
 pub(super) struct Reading {
     /// True if `agentResultEvent` came: then the run ends well with the stream.
     has_result: bool,
+    /// An event came that is neither the model's nor the result: the agent sends on more than it chose itself.
+    has_others: bool,
+    /// The last message of the model has stopped, and not for a tool.
+    has_message: bool,
 }
 
 impl Reader for Reading {
@@ -70,7 +73,13 @@ impl Reader for Reading {
                 if let Some(event) = value.enter("event")
                     && let Some(kind) = event.get("type").and_then(RawJson::whole_str)
                 {
-                    self.take_model_event(&name_of(kind), event, transcript);
+                    let kind = name_of(kind);
+                    self.has_message = match &*kind {
+                        b"modelMessageStopEvent" => !is_word(event.get("stopReason"), &["toolUse"]),
+                        b"modelMetadataEvent" => self.has_message,
+                        _ => false,
+                    };
+                    self.take_model_event(&kind, event, transcript);
                 }
                 None
             }
@@ -86,7 +95,10 @@ impl Reader for Reading {
             raw if self.take_model_event(raw, value, transcript) => None,
             // An agent that catches its error may say so in an object of its own.
             raw if !raw.ends_with(b"Event") => foreign(transcript),
-            _ => None,
+            _ => {
+                self.has_others = true;
+                None
+            }
         }
     }
 
@@ -96,10 +108,12 @@ impl Reader for Reading {
         None
     }
 
-    /// Decides a stream that ended in order without a server's event. If a result came, [`Transcript::at_end`] decides.
-    /// Otherwise the stream is interrupted, or failed if a failure was reported.
+    /// Decides a stream that ended in order without a server's event. If a result came, [`Transcript::at_end`] decides,
+    /// and so it does if the agent sent on the model's events alone, and the last message has stopped. Otherwise the
+    /// stream is interrupted, or failed if a failure was reported.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
-        if self.has_result { transcript.at_end() } else { transcript.without_terminal_event() }
+        let is_whole = self.has_result || self.has_message && !self.has_others;
+        if is_whole { transcript.at_end() } else { transcript.without_terminal_event() }
     }
 }
 
@@ -111,8 +125,9 @@ impl Reading {
         match kind {
             b"modelContentBlockDeltaEvent" => {
                 if transcript.wants_text() {
-                    let delta = event.enter("delta").and_then(|delta| delta.get("text")).and_then(RawJson::as_str);
-                    transcript.delta(delta);
+                    let delta = event.enter("delta").map(|delta| scan::pick(delta.raw(), ["type", "text"]));
+                    let text = delta.and_then(|[kind, text]| text.filter(|_| !has_thought(kind)));
+                    transcript.delta(text.and_then(RawJson::as_str));
                 }
             }
             b"modelMessageStartEvent" => {

@@ -1,25 +1,42 @@
-//! The UI stream of the Vercel AI SDK <https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol>, and its `fullStream`, sent
-//! on as it is <https://ai-sdk.dev/docs/reference/ai-sdk-core/stream-text>, whose parts have the same types.
+//! The UI stream of the Vercel AI SDK <https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol>, its `fullStream`, sent
+//! on as it is <https://ai-sdk.dev/docs/reference/ai-sdk-core/stream-text>, whose parts have the same types, the data
+//! stream of its versions up to 4 <https://v4.ai-sdk.dev/docs/ai-sdk-ui/stream-protocol>, and the result of its
+//! `generateText`, which has only steps as JSON.
 
-use crate::agent::framing::frame::Frame;
-use crate::agent::protocol::members::{Members, Name};
+use crate::agent::framing::frame::{Frame, Source};
+use crate::agent::protocol::members::{Members, Name, Names};
+use crate::agent::protocol::notes::asks_in;
 use crate::agent::protocol::reader::{Reader, decided, foreign, type_of};
-use crate::agent::protocol::words::{message_of, reported};
+use crate::agent::protocol::words::{error_text, message_of, push_content, reported};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
-use crate::json::scan::RawJson;
+use crate::json::scan::{self, RawJson};
 
-/// Returns true for the first part of a stream, whose `type` is `start`. Mastra's, which has the same type, is looked
-/// for before it.
-pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
-    members.is(Name::Type, "start")
+/// Returns true for the first part of a stream, whose `type` is `start`, and for a result. Mastra's parts, which have the
+/// same types, are looked for before them.
+pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
+    members.is(Name::Type, "start") || steps_of(frame, members).is_some()
+}
+
+/// Returns the steps of a document that is a result, or `None` if it is none. Each step has its content, its reason to
+/// finish and its response. What has a text or a reason of its own is an agent's own document.
+fn steps_of<'a>(frame: &Frame<'a>, members: &Members<'_>) -> Option<RawJson<'a>> {
+    let is_open =
+        frame.source == Source::Document && !members.has_any(const { Names::of(&[Name::Text, Name::StopReason]) });
+    let steps = RawJson::cut(frame.text).get("steps").filter(|_| is_open)?;
+    let [content, reason, response] =
+        scan::pick(steps.elements().last()?.raw(), ["content", "finishReason", "response"]);
+    let is_step = content?.is_array() && reason?.as_str().is_some() && response?.is_object();
+    is_step.then_some(steps)
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     /// A tool of this step waits for a person's approval. The stream ends in order then.
     is_waiting: bool,
+    /// The answer is a data stream that has told of no step: it need not tell of its end either.
+    is_bare: bool,
 }
 
 impl Reader for Reading {
@@ -28,7 +45,10 @@ impl Reader for Reading {
     /// interrupted, unless `finish` gives another reason to stop. Other parts are ignored, including the errors of
     /// tools. A frame that is no part is left to the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
-        let Some(kind) = type_of(frame) else { return foreign(transcript) };
+        if frame.source == Source::Part {
+            return self.take_data(frame, transcript);
+        }
+        let Some(kind) = type_of(frame) else { return take_result(frame, transcript) };
         let value = RawJson::cut(frame.text);
         match &*kind {
             b"text-delta" if transcript.wants_text() => {
@@ -50,22 +70,71 @@ impl Reader for Reading {
                 transcript.finish = Some(FinishReason::Cancelled);
                 return decided(frame, transcript, Verdict::Incomplete(FinishReason::Cancelled));
             }
-            b"finish" => {
-                // The usage within `messageMetadata` is the application's own.
-                transcript.set_usage(value.get("totalUsage").or_else(|| value.get("usage")));
-                transcript.stopped(value.get("finishReason"));
-                if self.is_waiting {
-                    transcript.finish.get_or_insert(FinishReason::Interrupt);
-                }
-                let verdict = transcript.last_word();
-                return decided(frame, transcript, verdict);
-            }
+            b"finish" => return self.take_finish(frame, transcript),
             raw if is_own(raw) => {}
             _ => return foreign(transcript),
         }
         transcript.is_understood = true;
         None
     }
+
+    /// Decides a stream that ended in order without `finish`: it is interrupted, or failed if a failure was reported.
+    /// Adapters of other libraries send the text of a data stream alone. Then the end of the stream ends the run.
+    fn end(&mut self, transcript: &mut Transcript) -> Verdict {
+        if self.is_bare { transcript.at_end() } else { transcript.without_terminal_event() }
+    }
+}
+
+impl Reading {
+    /// Takes a part of a data stream, by its code. The last of a run is `d`. An error is one of the run, because up to
+    /// version 4 a tool that fails ends it. A step whose text goes on in the next one ends no message.
+    fn take_data(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        let value = if scan::is_whole(frame.text) { RawJson::whole(frame.text) } else { RawJson::cut(frame.text) };
+        self.is_bare |= !transcript.is_understood;
+        transcript.is_understood = true;
+        match frame.name {
+            b"0" if transcript.wants_text() => transcript.delta(value.as_str()),
+            b"3" => return Some(Verdict::Failed(reported(error_text(value)))),
+            b"9" => transcript.progress.tool_uses += 1,
+            b"d" => return self.take_finish(frame, transcript),
+            b"e" | b"f" => {
+                self.is_bare = false;
+                if frame.name == b"e" && !value.get("isContinued").is_some_and(RawJson::is_true) {
+                    transcript.begin_message();
+                }
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// Takes the end of the run, its usage and its reason.
+    fn take_finish(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        let value = RawJson::cut(frame.text);
+        // The usage within `messageMetadata` is the application's own.
+        transcript.set_usage(value.get("totalUsage").or_else(|| value.get("usage")));
+        transcript.stopped(value.get("finishReason"));
+        if self.is_waiting {
+            transcript.finish.get_or_insert(FinishReason::Interrupt);
+        }
+        let verdict = transcript.last_word();
+        decided(frame, transcript, verdict)
+    }
+}
+
+/// Takes a result: the text of its last step, why that finished, and the usage of all. A tool that waits for an approval
+/// ends the last step. A frame that is no result is left to the generic rules.
+fn take_result(frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+    let Some(steps) = steps_of(frame, &Members::of(frame.text)) else { return foreign(transcript) };
+    steps.elements().for_each(|step| transcript.add_usage(step.get("usage")));
+    let last = steps.elements().last()?;
+    transcript.message(|out| push_content(last, out));
+    transcript.stopped(last.get("finishReason"));
+    if last.get("content").is_some_and(asks_in) {
+        transcript.finish.get_or_insert(FinishReason::Interrupt);
+    }
+    let verdict = transcript.last_word();
+    decided(frame, transcript, verdict)
 }
 
 /// Returns true if a type is that of a part of the UI stream or of `fullStream`. The application's own begin with

@@ -22,10 +22,21 @@ pub(crate) fn push_parts(content: RawJson<'_>, out: &mut BoundedText) {
 pub(crate) fn texts(parts: RawJson<'_>) -> impl Iterator<Item = Str<'_>> {
     parts.elements().filter_map(|part| {
         let [kind, text, thought] = scan::pick(part.raw(), ["type", "text", "thought"]);
-        let is_thought = thought.is_some_and(RawJson::is_true)
-            || kind.and_then(RawJson::as_str).is_some_and(|kind| kind.is("reasoning") || kind.is("thinking"));
+        let is_thought = thought.is_some_and(RawJson::is_true) || has_thought(kind);
         part.as_str().or_else(|| text?.as_str()).filter(|_| !is_thought)
     })
+}
+
+/// Returns true if the `type` of a part, or a name, is that of a thought: it begins with `reasoning` or `thinking`, in any
+/// case, as `reasoningContentDelta` does.
+pub(crate) fn is_thought(kind: &[u8]) -> bool {
+    let begins = |word: &[u8]| kind.get(..word.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(word));
+    begins(b"reasoning") || begins(b"thinking")
+}
+
+/// Returns true if the `type` of a part is that of a thought, as [`is_thought`] decides.
+pub(crate) fn has_thought(kind: Option<RawJson<'_>>) -> bool {
+    kind.and_then(RawJson::as_str).is_some_and(|kind| is_thought(kind.raw()))
 }
 
 /// Returns true if a value is one of these strings.
@@ -48,7 +59,8 @@ pub(crate) fn push_answer(value: RawJson<'_>, out: &mut BoundedText, depth: usiz
         let names = ["role", "type", "text", "content", "parts", "message", "lastMessage"];
         let [role, kind, text, content, parts, message, last] = scan::pick(value.raw(), names);
         let is_others = is_word(role, &["user", "tool", "system"])
-            || is_word(kind, &["thinking", "reasoning", "tool_use", "tool_result", "human", "tool"]);
+            || is_word(kind, &["tool_use", "tool_result", "human", "tool"])
+            || has_thought(kind);
         if is_others && !is_assistants(value) {
             return;
         }
@@ -67,23 +79,35 @@ pub(crate) fn push_answer(value: RawJson<'_>, out: &mut BoundedText, depth: usiz
 
 /// Appends the text of a message's `content`, as [`push_parts`] does. A message without `content` has none.
 pub(crate) fn push_content(message: RawJson<'_>, out: &mut BoundedText) {
-    if let Some(content) = message.get("content") {
+    if let Some(content) = unpacked(message).get("content") {
         push_parts(content, out);
     }
+}
+
+/// Returns the role of a message: its `role`, or without one its `type`. The messages of LangChain's JavaScript print
+/// themselves as calls of their class: then the class, such as `AIMessage`, is the last of the `id`.
+pub(crate) fn role_of(message: RawJson<'_>) -> Option<Str<'_>> {
+    let [role, kind, id] = scan::pick(message.raw(), ["role", "type", "id"]);
+    let word = role.or(kind).and_then(RawJson::as_str)?;
+    if word.is("constructor") { id?.elements().last()?.as_str() } else { Some(word) }
+}
+
+/// Returns the members of a message: it itself, or those with which LangChain's JavaScript says that it is made.
+pub(crate) fn unpacked(message: RawJson<'_>) -> RawJson<'_> {
+    let [version, kwargs] = scan::pick(message.raw(), ["lc", "kwargs"]);
+    kwargs.filter(|kwargs| version.is_some() && kwargs.is_object()).unwrap_or(message)
 }
 
 /// Returns true if a message is the assistant's: its role, or without one its type, is one of the names that providers
 /// use.
 pub(crate) fn is_assistants(message: RawJson<'_>) -> bool {
-    let [role, kind] = scan::pick(message.raw(), ["role", "type"]);
-    let word = role.or(kind).and_then(RawJson::as_str);
+    let word = role_of(message);
     word.is_some_and(|word| ["assistant", "ai", "AIMessage", "AIMessageChunk"].iter().any(|name| word.is(name)))
 }
 
 /// Returns true if a message is the user's: its role, or without one its type, is one of the names that providers use.
 pub(crate) fn is_users(message: RawJson<'_>) -> bool {
-    let [role, kind] = scan::pick(message.raw(), ["role", "type"]);
-    let word = role.or(kind).and_then(RawJson::as_str);
+    let word = role_of(message);
     word.is_some_and(|word| ["user", "human", "HumanMessage"].iter().any(|name| word.is(name)))
 }
 
