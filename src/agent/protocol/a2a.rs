@@ -89,7 +89,7 @@ pub(super) struct Reading {
 impl Reader for Reading {
     /// Takes a JSON-RPC response. A failed task, a JSON-RPC error, a final state and a message decide the run. Updates
     /// do not. An error that is null gives way to the result beside it. A frame that is neither a response nor a result
-    /// without an envelope is left to the generic rules.
+    /// without an envelope is left to the generic rules. Returns `None` for a frame that decides nothing.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         if self.form.is_of(frame) && transcript.text.is_truncated() {
             return None;

@@ -52,7 +52,7 @@ impl Reader for Reading {
     /// After the call of a long-running tool the agent waits for a person or a system, unless it goes on to say
     /// something. The user's own messages and the usage of partial events are left out. A frame without `invocationId`
     /// is left to the generic rules. So is one without `errorCode` that reports a failure, or says something under a
-    /// member which ADK's events never have.
+    /// member which ADK's events never have. Returns `None` for a frame that decides nothing.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         if self.form.is_of(frame) && !transcript.wants_text() {
             return None;

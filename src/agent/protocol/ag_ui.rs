@@ -36,7 +36,8 @@ pub(super) struct Reading {
 impl Reader for Reading {
     /// Takes an event. `RUN_FINISHED` and `RUN_ERROR` decide the run. Text counts if its message is the assistant's. A
     /// snapshot replaces it by the last answer in it. An event of the agent's own may say that it waits. Unknown types
-    /// in capitals are ignored. Any other frame is left to the generic rules.
+    /// in capitals are ignored. Any other frame is left to the generic rules. Returns `None` for a frame that decides
+    /// nothing.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let Some(kind) = type_of(frame) else { return foreign(transcript) };
         match &*kind {

@@ -35,7 +35,7 @@ pub(super) struct Reading {
 impl Reader for Reading {
     /// Takes an event. `message_stop` decides the run unless the message stopped for a tool: an agent then goes on with
     /// another message. `error` and a whole message decide it, too. An event of another type is left to the generic
-    /// rules.
+    /// rules. Returns `None` for a frame that decides nothing.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let Some(kind) = type_of(frame) else { return foreign(transcript) };
         let value = RawJson::cut(frame.text);

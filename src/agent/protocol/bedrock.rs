@@ -25,7 +25,8 @@ pub(super) struct Reading {
 impl Reader for Reading {
     /// Takes an event. `messageStop` decides the run, unless the message stopped for a tool. An exception decides it at
     /// once. The usage of each `metadata` is added. A frame with a `contentBlockDelta` is read for that alone. At a
-    /// member that is no event's, reading ends, and the generic rules take the frame.
+    /// member that is no event's, reading ends, and the generic rules take the frame. Returns `None` for a frame that
+    /// decides nothing.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let union = RawJson::cut(frame.text);
         if let Some(event) = union.enter("contentBlockDelta") {

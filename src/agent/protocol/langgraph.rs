@@ -139,7 +139,7 @@ impl Reader for Reading {
     /// Takes a frame by its mode. One without a name is read as a state. An error in a state decides the run.
     /// `metadata` says nothing, and neither does `end` without an object. The usage of one mode counts, because each
     /// mode reports that of the same model calls. A frame of another name, or without the form of its mode, is left to
-    /// the generic rules.
+    /// the generic rules. Returns `None` for a frame that decides nothing.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         if self.form.is_of(frame) && !transcript.wants_text() {
             return None;

@@ -51,8 +51,8 @@ pub(super) struct Reading {
 impl Reader for Reading {
     /// Takes a frame by its name. `end` decides the run. If it has data of the agent's own, the generic rules read it,
     /// and the end of the stream decides. The data of `/stream` is a string or a chunk's object, that of `/stream_log`
-    /// a list of changes, and that of `/stream_events` an event. `metadata` is ignored; any other object, and a frame of
-    /// another name, are left to the generic rules.
+    /// a list of changes, and that of `/stream_events` an event. `metadata` is ignored; any other object, and a frame
+    /// of another name, are left to the generic rules. Returns `None` for a frame that decides nothing.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         match frame.name {
             // The generic rules read it before it decides.

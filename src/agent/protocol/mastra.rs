@@ -68,9 +68,8 @@ pub(super) struct Reading {
 impl Reader for Reading {
     /// Takes a chunk. `finish`, `error`, `tripwire` and `abort` decide the run, and so do the ends of a workflow and of
     /// a network. The answer is the text of the last step. The usage of `finish` is that of the whole run, and its
-    /// step's reason comes before its own. A failure that its payload reports fails the run. A frame that is no chunk is
-    /// left to the generic rules, and other chunks are
-    /// ignored.
+    /// step's reason comes before its own. A failure that its payload reports fails the run. A frame that is no chunk
+    /// is left to the generic rules, and other chunks are ignored. Returns `None` for a frame that decides nothing.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let value = RawJson::cut(frame.text);
         let Some(kind) = type_of(frame) else { return foreign(transcript) };

@@ -26,7 +26,8 @@ impl Reader for Reading {
     /// Takes a JSON-RPC message. A result or an error decides the run. An error takes precedence over a result. A
     /// result with `isError` is a failure in the words of its content, and one that is not yet that of the tool stopped
     /// short. A result without content is written as the JSON of its `structuredContent`. Notifications and requests of
-    /// the server are ignored. A frame without `jsonrpc` is left to the generic rules.
+    /// the server are ignored. A frame without `jsonrpc` is left to the generic rules. Returns `None` for a frame that
+    /// decides nothing.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         // Notifications, and requests of the server's, come before the answer.
         let kind = RawJson::cut(frame.text).enter_any(&["method", "result", "error"]);

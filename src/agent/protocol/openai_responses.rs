@@ -49,7 +49,7 @@ impl Reader for Reading {
     /// Takes an event, or a response as a document. `error` and the four last events of a response decide the run,
     /// except a completed response that calls tools: an agent's stream goes on with what the model makes of their
     /// results. Deltas of text, refusals and items that are added are noted. Other events of `response.` are ignored.
-    /// Any other frame is left to the generic rules.
+    /// Any other frame is left to the generic rules. Returns `None` for a frame that decides nothing.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let value = RawJson::cut(frame.text);
         let Some(kind) = type_of(frame) else {

@@ -116,7 +116,8 @@ pub(super) struct Reading;
 
 impl Reader for Reading {
     /// Takes a frame: a string, an object, or the unquoted data of an SSE frame, which is a piece of the answer. Other
-    /// values are ignored, or left to the generic rules if they are lines of NDJSON.
+    /// values are ignored, or left to the generic rules if they are lines of NDJSON. Returns `None` for a frame that
+    /// decides nothing.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         match frame.text {
             [b'"', inner @ ..] => {

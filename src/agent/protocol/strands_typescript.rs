@@ -63,6 +63,7 @@ pub(super) struct Reading {
 impl Reader for Reading {
     /// Takes an event. `serverErrorEvent` and `serverCompletionEvent` decide the run. The result decides with the end
     /// of the stream. Unknown types that end in `Event` are ignored. Any other frame is left to the generic rules.
+    /// Returns `None` for a frame that decides nothing.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let Some(kind) = type_of(frame) else { return foreign(transcript) };
         transcript.is_understood = true;

@@ -43,7 +43,7 @@ impl Reader for Reading {
     /// Takes a part. `finish`, `error` and `abort` decide the run. The answer is the text of the last step, and the
     /// usage that of the whole run, from `finish`. A run whose last step asks a person to approve a tool is
     /// interrupted, unless `finish` gives another reason to stop. Other parts are ignored, including the errors of
-    /// tools. A frame that is no part is left to the generic rules.
+    /// tools. A frame that is no part is left to the generic rules. Returns `None` for a frame that decides nothing.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         if frame.source == Source::Part {
             return self.take_data(frame, transcript);
