@@ -302,7 +302,7 @@ fn white_space_around_a_document_changes_nothing() {
         for end in ["", "\n", "\r\n \n"] {
             let ended = format!("{body}{end}");
             for chunks in [vec![ended.as_bytes()], vec![body.as_bytes(), end.as_bytes()]] {
-                let outcome = decode(JSON, chunks.into_iter(), End::Framed);
+                let outcome = decode(JSON, chunks, End::Framed);
                 assert_eq!(outcome.verdict, Verdict::Completed, "{size} {end:?}");
             }
         }
