@@ -41,7 +41,7 @@ pub async fn app(config: Config, clients: &Clients) -> App {
     App {
         store: Store::new(&aws, config.table_name.clone()),
         agents: Agents::new(&config, clients, tokens, Signer::new(&aws)),
-        dispatcher: Dispatcher::new(aws),
+        dispatcher: Dispatcher::new(&aws, clients.aws.clone()),
         settle_queue,
         step_functions: StepFunctions::new(&config, clients.aws.clone(), signer),
         shutdown: Shutdown::default(),

@@ -26,12 +26,12 @@ pub struct Api {
 impl Api {
     /// Builds the handles. It sends no request yet.
     pub async fn new(settings: Settings, client: AwsClient) -> Self {
-        let aws = sdk_config(&settings.region, client).await;
+        let aws = sdk_config(&settings.region, client.clone()).await;
         Self {
             items: Items::new(&aws, settings.table_name.clone()),
             scheduler: Scheduler::new(&aws, &settings),
             secrets: SecretStore::of_settings(&aws, &settings),
-            dispatcher: Dispatcher::new(aws),
+            dispatcher: Dispatcher::new(&aws, client),
             settings,
         }
     }

@@ -109,7 +109,7 @@ impl Place {
                 }
                 let own = source.map(|source| json!([{"id": source}]).to_string());
                 let set = |name: &str| set(name).or_else(|| own.clone().filter(|_| name == "EVENT_SOURCES"));
-                Requests::here(table.config().clone(), table.name(), needs, set)
+                Requests::here(table.config(), table.name(), needs, set)
             }
         }
     }

@@ -3,7 +3,10 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use agent_trigger::clients::{http::Clients, lambda::Dispatcher};
+use agent_trigger::clients::{
+    http::{AwsClient, Clients},
+    lambda::{self, Dispatcher},
+};
 use agent_trigger::{error_chain::chain, json::surrogate};
 use agent_trigger_api::{
     api::Api,
@@ -143,9 +146,26 @@ impl Requests {
     /// up.
     ///
     /// # Errors
-    /// Names every setting that the command needs and that is missing or malformed.
+    /// Names every setting that the command needs and that is missing or malformed, or `AWS_CA_BUNDLE` if it is unusable.
     pub(crate) fn here(
-        aws: SdkConfig,
+        aws: &SdkConfig,
+        table: &str,
+        needs: Needs,
+        set: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, String> {
+        // As in SdkHttp, no proxy sees what goes to this machine.
+        let is_near = lambda::endpoint(aws).is_ok_and(|url| crate::source::is_loopback(&url));
+        let clients = if is_near { Clients::direct(bundle().as_deref()) } else { Clients::new(bundle().as_deref()) };
+        Self::within(aws, clients?.aws, table, needs, set)
+    }
+
+    /// Returns the router in this process. What starts an execution goes through `http`.
+    ///
+    /// # Errors
+    /// Names every setting that the command needs and that is missing or malformed.
+    fn within(
+        aws: &SdkConfig,
+        http: AwsClient,
         table: &str,
         needs: Needs,
         set: impl Fn(&str) -> Option<String>,
@@ -165,10 +185,10 @@ impl Requests {
         });
         let settings = settings.map_err(|error| error.to_string())?;
         let api = Api {
-            items: Items::new(&aws, table.to_owned()),
-            scheduler: Scheduler::new(&aws, &settings),
-            secrets: SecretStore::of_settings(&aws, &settings),
-            dispatcher: Dispatcher::new(aws),
+            items: Items::new(aws, table.to_owned()),
+            scheduler: Scheduler::new(aws, &settings),
+            secrets: SecretStore::of_settings(aws, &settings),
+            dispatcher: Dispatcher::new(aws, http),
             settings,
         };
         Ok(Self::Here(router::routes(Arc::new(api))))
@@ -182,7 +202,8 @@ impl Requests {
         // What the environment says of AWS is not read, because none of it is called.
         let aws = SdkConfig::builder().behavior_version(BehaviorVersion::latest());
         let set = |name: &str| needs::nowhere(name).or_else(|| set(name));
-        Self::here(aws.region(Region::from_static("us-east-1")).build(), "none", Needs::Table, set)
+        let aws = aws.region(Region::from_static("us-east-1")).build();
+        Self::within(&aws, Clients::aws_alone(None)?, "none", Needs::Table, set)
     }
 
     /// Sends a request as `user`, where the control plane runs here. At an address the token says who calls.

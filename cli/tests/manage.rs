@@ -77,7 +77,7 @@ impl World {
             items: Items::new(&config(&dynamodb).await, TABLE.to_owned()),
             scheduler: SchedulerClient::new(&config(&scheduling).await, &settings),
             secrets: Some(secrets),
-            dispatcher: Dispatcher::new(config(&lambda).await),
+            dispatcher: Dispatcher::new(&config(&lambda).await, Clients::new(None).unwrap().aws),
             settings,
         };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();

@@ -5,6 +5,7 @@ pub mod credentials;
 pub mod http;
 pub mod lambda;
 pub(crate) mod random;
+pub(crate) mod region;
 pub(crate) mod runtime_api;
 pub mod sigv4;
 pub mod sqs;

@@ -17,7 +17,10 @@ use serde_json::json;
 
 use crate::{
     backoff,
-    clients::sigv4::Signer,
+    clients::{
+        region::{Variant, address},
+        sigv4::Signer,
+    },
     config::{Config, Secret},
     error_chain::chain,
 };
@@ -188,11 +191,7 @@ impl Parameters {
     async fn signed_request(&self, name: &str) -> Result<Request, String> {
         let endpoint = match &self.endpoint {
             Some(url) => url.clone(),
-            None => {
-                let suffix = if self.region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-                let url = format!("https://ssm.{}.{suffix}/", self.region);
-                Url::parse(&url).map_err(|error| error.to_string())?
-            }
+            None => address("ssm", &self.region, Variant::default())?,
         };
         let mut request = Request::new(Method::POST, endpoint);
         let headers = request.headers_mut();

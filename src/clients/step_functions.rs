@@ -18,7 +18,10 @@ use serde_json::{Value, json};
 
 use crate::{
     backoff,
-    clients::sigv4::Signer,
+    clients::{
+        region::{Variant, address},
+        sigv4::Signer,
+    },
     config::{Config, Secret},
     domain::{failure::Failure, waiting_task::is_of_before},
     error_chain::chain,
@@ -153,10 +156,7 @@ impl StepFunctions {
     async fn signed_request(&self, operation: &str, body: &str) -> Result<Request, String> {
         let endpoint = match &self.endpoint {
             Some(url) => url.clone(),
-            None => {
-                let suffix = if self.region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-                Url::parse(&format!("https://states.{}.{suffix}/", self.region)).map_err(|error| error.to_string())?
-            }
+            None => address("states", &self.region, Variant::default())?,
         };
         let mut request = Request::new(Method::POST, endpoint);
         let headers = request.headers_mut();

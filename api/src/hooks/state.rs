@@ -101,11 +101,11 @@ impl Hook {
 impl Hooks {
     /// Builds the handles. It sends no request yet.
     pub async fn new(settings: HookSettings, client: AwsClient) -> Self {
-        let aws = sdk_config(&settings.region, client).await;
+        let aws = sdk_config(&settings.region, client.clone()).await;
         Self {
             items: Items::new(&aws, settings.table_name.clone()).connected(),
             secrets: Secrets::new(SecretStore::new(&aws, &settings.secret_path)),
-            dispatcher: Dispatcher::new(aws),
+            dispatcher: Dispatcher::new(&aws, client),
             receipts: Receipts::default(),
             full: Mutex::default(),
             settings,
