@@ -9,7 +9,7 @@ use crate::agent::protocol::failure::{HOLDERS, SIGNS, failure_of};
 use crate::agent::protocol::members::{Members, Name, is_exception};
 use crate::agent::protocol::names::name_of;
 use crate::agent::protocol::notes::STOP_SIGNS;
-use crate::agent::protocol::words::{error_text, is_assistants, is_repr, push_content, reported};
+use crate::agent::protocol::words::{are_interrupts, error_text, is_assistants, is_repr, push_content, reported};
 use crate::agent::protocol::{
     bedrock, duplicates,
     reader::{Reader, foreign},
@@ -22,10 +22,6 @@ use crate::json::text::BoundedText;
 
 /// The beginning of Python's repr of the last event of a raw stream, up to the word that is read.
 const RESULT: &[u8] = b"{'result': AgentResult(stop_reason='";
-
-/// The beginning of Python's repr of interrupts, up to the version of an id, and its end. The SDK writes a result so as
-/// text if the agent waits for a person.
-const INTERRUPTS: (&[u8], &[u8]) = (b"[{'id': 'v1:", b"'response': None}]\"");
 
 /// The beginning of the repr of what several agents did together, and of the status in it.
 const TOGETHER: (&[u8], &[u8]) = (b"{'type': 'multiagent_result', 'result': ", b"Result(status=<Status.");
@@ -61,12 +57,6 @@ fn is_model_event(event: RawJson<'_>) -> bool {
 fn is_message(value: RawJson<'_>) -> bool {
     let [role, content] = scan::pick(value.raw(), ["role", "content"]);
     role.is_some() && content.is_some_and(RawJson::is_array)
-}
-
-/// Returns true if `inner`, a JSON string without its first quote, is a result in whose place the SDK wrote what the
-/// agent asks a person.
-pub(super) fn are_interrupts(inner: &[u8]) -> bool {
-    inner.starts_with(INTERRUPTS.0) && inner.ends_with(INTERRUPTS.1)
 }
 
 /// Reads the end of a raw stream, which is no JSON but Python's repr within a string. Only its reason counts. A reason
