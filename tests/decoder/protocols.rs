@@ -688,6 +688,14 @@ fn langserve_events() {
         (event("chain_stream", "1", "{\"chunk\":{\"output\":\"a\"}}"), Done("a")),
         (event("chain_stream", "2", "{\"chunk\":\"a\"}"), Done("")),
         (event("chain_end", "1", "{\"output\":{\"content\":\"a\",\"type\":\"ai\"}}"), Done("a")),
+        (
+            event(
+                "chain_end",
+                "1",
+                "{\"output\":{\"content\":\"a\",\"response_metadata\":{\"stop_reason\":\"max_tokens\"}}}",
+            ),
+            Short(MaxTokens),
+        ),
         (event("chain_end", "2", "{\"output\":\"a\"}"), Done("")),
         (
             [event("chain_stream", "1", "{\"chunk\":\"a\"}"), event("chain_end", "1", "{\"output\":{\"n\":1}}")]
@@ -734,6 +742,19 @@ fn langserve() {
             Done("ab"),
         ),
         ("event: data\n{\"output\":[{\"text\":\"a\"}]}\nevent: data\n{\"content\":\"b\"}", Done("ab")),
+        (
+            "event: data\n{\"content\":\"a\"}\nevent: data\n{\"content\":\"\",\"response_metadata\":{\"finish_reason\":\"length\"}}",
+            Short(MaxTokens),
+        ),
+        (
+            "event: data\n{\"content\":\"a\",\"response_metadata\":{\"finish_reason\":\"length\"}}\nevent: data\n{\"content\":\"b\",\"response_metadata\":{\"stop_reason\":\"end_turn\"}}",
+            Done("ab"),
+        ),
+        (
+            "event: data\n{\"ops\":[{\"path\":\"/final_output\",\"value\":{\"content\":\"ab\",\"response_metadata\":{\"finish_reason\":\"content_filter\"}}}]}",
+            Short(ContentFilter),
+        ),
+        ("event: data\n{\"output\":{\"content\":\"ab\",\"finish_reason\":\"length\"}}", Done("ab")),
     ] {
         check("langserve", SSE, &format!("{}{end}", sse(lines)), &expected);
         check("langserve", SSE, &format!("{}event: end", sse(lines)), &expected);

@@ -199,7 +199,7 @@ fn graph_error(error: RawJson<'_>) -> Option<AnswerError> {
 /// Notes how the model stopped that wrote a message, in the words of its provider, which LangChain keeps beside it.
 /// What was noted of the message before is taken back if this is another. While the run waits for a person, nothing
 /// changes.
-fn note_stop(message: RawJson<'_>, is_another: bool, transcript: &mut Transcript) {
+pub(super) fn note_stop(message: RawJson<'_>, is_another: bool, transcript: &mut Transcript) {
     if transcript.finish.is_some_and(FinishReason::waits) {
         return;
     }

@@ -2,6 +2,7 @@
 //! <https://github.com/langchain-ai/langserve>
 
 use crate::agent::framing::frame::Frame;
+use crate::agent::protocol::langgraph::note_stop;
 use crate::agent::protocol::members::Members;
 use crate::agent::protocol::reader::{Reader, foreign};
 use crate::agent::protocol::words::{push_parts, texts};
@@ -115,10 +116,12 @@ impl Reading {
             let [path, value] = scan::pick(op.raw(), ["path", "value"]);
             if let Some(value) = value.filter(|_| path.and_then(RawJson::as_str).is_some_and(|p| p.is("/final_output")))
             {
+                note_stop(value, false, transcript);
                 transcript.message(|out| push_value(value, out));
             }
         }
         if let Some(piece) = content.or(output).filter(|_| ops.is_none()) {
+            note_stop(RawJson::cut(frame.text), false, transcript);
             take_piece(piece, transcript);
         }
     }
@@ -143,7 +146,10 @@ impl Reading {
             }
             (_, true) => {
                 let mut text = BoundedText::new(MAX_OUTPUT);
-                output.into_iter().for_each(|output| push_value(output, &mut text));
+                if let Some(output) = output {
+                    note_stop(output, false, transcript);
+                    push_value(output, &mut text);
+                }
                 if !text.is_empty() {
                     transcript.message(|out| *out = text);
                 }

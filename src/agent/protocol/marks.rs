@@ -1,14 +1,9 @@
-//! What agents write where a piece of the answer, or the answer, would stand: the marks `[DONE]` and `[ERROR] …`, and
-//! the interrupts of Strands.
+//! Marks in brackets that agents write where a piece of the answer would stand: `[DONE]` and `[ERROR] …`.
 
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::words::{plain, reported};
 use crate::agent::transcript::Transcript;
 use crate::json::scan;
-
-/// The beginning of Python's repr of interrupts, up to the version of an id, and its end. Strands writes a result so
-/// as text if the agent waits for a person.
-const INTERRUPTS: (&[u8], &[u8]) = (b"[{'id': 'v1:", b"'response': None}]\"");
 
 /// What a text in the place of a piece says of the run.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,12 +12,6 @@ enum Mark<'t> {
     End,
     /// The run failed, in these words. They may be empty.
     Failure(&'t [u8]),
-}
-
-/// Returns true if `inner`, a JSON string without its first quote, is a result in whose place Strands wrote what
-/// the agent asks a person.
-pub(super) fn are_interrupts(inner: &[u8]) -> bool {
-    inner.starts_with(INTERRUPTS.0) && inner.ends_with(INTERRUPTS.1)
 }
 
 /// Returns what the whole text of a piece says of the run, or `None` if it is a piece like any other. In an event

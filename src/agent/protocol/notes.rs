@@ -3,10 +3,9 @@
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::duplicates;
 use crate::agent::protocol::failure::{has_text, is_nothing_said};
-use crate::agent::protocol::marks::are_interrupts;
 use crate::agent::protocol::members::{ANSWERS, Members, Name, Names, WHOLE};
 use crate::agent::protocol::names::{is_failure_word, stop_by_name};
-use crate::agent::protocol::words::word_in;
+use crate::agent::protocol::words::{are_interrupts, word_in};
 use crate::agent::transcript::Transcript;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson, Str};

@@ -6,11 +6,10 @@ use memchr::memmem;
 
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::failure::{HOLDERS, SIGNS, failure_of};
-use crate::agent::protocol::marks::are_interrupts;
 use crate::agent::protocol::members::{Members, Name, is_exception};
 use crate::agent::protocol::names::name_of;
 use crate::agent::protocol::notes::STOP_SIGNS;
-use crate::agent::protocol::words::{error_text, is_assistants, is_repr, push_content, reported};
+use crate::agent::protocol::words::{are_interrupts, error_text, is_assistants, is_repr, push_content, reported};
 use crate::agent::protocol::{
     bedrock, duplicates,
     reader::{Reader, foreign},

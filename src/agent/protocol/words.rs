@@ -9,6 +9,10 @@ use crate::json::text::BoundedText;
 /// Bytes of an agent's error message that are kept. The record cuts it further.
 const MAX_MESSAGE: usize = 2 * 1024;
 
+/// The beginning of Python's repr of interrupts, up to the version of an id, and its end. Strands writes a result so as
+/// text if the agent waits for a person.
+const INTERRUPTS: (&[u8], &[u8]) = (b"[{'id': 'v1:", b"'response': None}]\"");
+
 /// Appends the text of a message's content: the string itself, or the [`texts`] of its parts, one after the other.
 pub(crate) fn push_parts(content: RawJson<'_>, out: &mut BoundedText) {
     if let Some(text) = content.as_str() {
@@ -135,6 +139,12 @@ pub(crate) fn is_repr(text: &str) -> bool {
     let text = text.trim();
     (text.starts_with("{'") && (is_cut || text.ends_with('}')))
         || (text.starts_with('<') && text.ends_with('>') && text.contains(" object at 0x"))
+}
+
+/// Returns true if `inner`, a JSON string without its first quote, is a result of Strands in whose place the SDK
+/// wrote what the agent asks a person.
+pub(crate) fn are_interrupts(inner: &[u8]) -> bool {
+    inner.starts_with(INTERRUPTS.0) && inner.ends_with(INTERRUPTS.1)
 }
 
 /// Returns the words of an error: the string itself, its `message`, the `error` within it, or otherwise all of it, in
