@@ -147,7 +147,8 @@ impl Framer {
             return None;
         }
         let text = scan::trim(head.strip_prefix(BOM).unwrap_or(head));
-        let fields: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b":"];
+        // The last is Genkit's, whose stream may begin with it.
+        let fields: [&[u8]; 6] = [b"data:", b"event:", b"id:", b"retry:", b":", b"error: {"];
         if text.is_empty() || fields.iter().any(|field| text.len() < field.len() && field.starts_with(text)) {
             return is_final.then(|| declared.framing());
         }

@@ -16,7 +16,9 @@ use crate::json::scan::{self, RawJson};
 /// Returns true for the first part of a stream, whose `type` is `start`, and for a result. Mastra's parts, which have the
 /// same types, are looked for before them.
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
-    members.is(Name::Type, "start") || steps_of(frame, members).is_some()
+    // The `fullStream` of version 4 begins with a step.
+    let is_step = || members.is(Name::Type, "step-start") && RawJson::cut(frame.text).get("messageId").is_some();
+    members.is(Name::Type, "start") || is_step() || steps_of(frame, members).is_some()
 }
 
 /// Returns the steps of a document that is a result, or `None` if it is none. Each step has its content, its reason to
@@ -52,13 +54,18 @@ impl Reader for Reading {
         let value = RawJson::cut(frame.text);
         match &*kind {
             b"text-delta" if transcript.wants_text() => {
-                let text = value.enter_any(&["delta", "text"]).map(|(_, text)| text.end());
+                let text = value.enter_any(&["delta", "text", "textDelta"]).map(|(_, text)| text.end());
                 transcript.delta(text.and_then(RawJson::as_str));
             }
             // No more of this message is kept.
             b"text-delta" => {}
+            // The application's own parts may come first, and what they hold says nothing of the run.
+            b"start" => {
+                transcript.go_on();
+                transcript.finish = None;
+            }
             // A step is one message of the model's, and what came of it before a reset counts no more.
-            b"start-step" | b"reset-step" => {
+            b"start-step" | b"reset-step" | b"step-start" => {
                 self.is_waiting = false;
                 transcript.begin_message();
             }
