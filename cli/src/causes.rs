@@ -1,5 +1,5 @@
-//! The causes that the control plane logs and does not tell. Its callers are strangers to the table; whoever runs it in this
-//! process has the credentials for it, and needs the cause to mend it.
+//! The causes that the control plane logs and does not tell. Its callers are strangers to the table; whoever runs it in
+//! this process has the credentials for it, and needs the cause to mend it.
 
 use std::fmt::Debug;
 use std::sync::{Mutex, MutexGuard, PoisonError};

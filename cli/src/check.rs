@@ -173,8 +173,8 @@ fn place_of(place: &Map<String, Value>) -> String {
     }
 }
 
-/// Reads a file of JSON, or the standard input. It is read as the function reads events: numbers keep their spelling, and
-/// half a surrogate pair is taken.
+/// Reads a file of JSON, or the standard input. It is read as the function reads events: numbers keep their spelling,
+/// and half a surrogate pair is taken.
 ///
 /// # Errors
 /// If it cannot be read, or is not JSON.

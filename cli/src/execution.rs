@@ -11,7 +11,8 @@ use serde_json::{Map, Value};
 
 use crate::words;
 
-/// The default of `LEASE_SECONDS`. Clocks may differ by a sixth of it. A record does not say which one its function has.
+/// The default of `LEASE_SECONDS`. Clocks may differ by a sixth of it. A record does not say which one its function
+/// has.
 const LEASE: Lease = Lease(Duration::from_secs(30));
 /// A day before the end of the year 9999, in milliseconds since 1970: RFC 3339 has no later times.
 const LATEST: i64 = 253_402_214_400_000;
@@ -181,8 +182,8 @@ pub(crate) fn fired_at(id: &str) -> Option<i64> {
     Some(time_of(id)?.as_millisecond())
 }
 
-/// Returns the time of the fire that an id with this beginning has, or `None` if it begins no UUIDv7. All of its time is in
-/// the first twelve digits, which a hyphen divides: the end of an id has none at this place.
+/// Returns the time of the fire that an id with this beginning has, or `None` if it begins no UUIDv7. All of its time
+/// is in the first twelve digits, which a hyphen divides: the end of an id has none at this place.
 pub(crate) fn fired_at_beginning(part: &str) -> Option<i64> {
     let (high, rest) = part.split_once('-')?;
     let low = rest.get(..4)?;

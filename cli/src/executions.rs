@@ -16,7 +16,8 @@ use crate::table::{Named, Newest, WHOLE_ID};
 use crate::words::{self, View, pretty};
 use crate::{called, list, show, triggers};
 
-/// The fewest characters of an id by which an execution is cancelled or run again: a slip of one key must not name another.
+/// The fewest characters of an id by which an execution is cancelled or run again: a slip of one key must not name
+/// another.
 const LEAST_PART: usize = 4;
 /// The longest time between a fire and the beginning of its execution in milliseconds: Lambda drops an event after 6 h
 /// (`MaximumEventAgeInSeconds` of the function in template.yaml).
@@ -119,8 +120,8 @@ pub(crate) async fn act(
 }
 
 /// Draws every second. It reads again after as many seconds as the shown executions have pages, so that watching a
-/// large table costs no more than watching a small one: a page a second on average. If `to_its_end`, it returns whether the
-/// execution has completed, once it has ended, or `None` if the reader has gone.
+/// large table costs no more than watching a small one: a page a second on average. If `to_its_end`, it returns whether
+/// the execution has completed, once it has ended, or `None` if the reader has gone.
 ///
 /// # Errors
 /// If the output cannot be written, or the execution cannot begin any more.
@@ -285,8 +286,8 @@ fn may_begin(id: &str, now: i64) -> bool {
     id.len() == WHOLE_ID && fired_at(id).is_some_and(|fired| (now - fired).abs() <= LONGEST_WAIT)
 }
 
-/// Looks for the executions whose id is `id`, or begins or ends with it, and shows on a terminal how many items were read.
-/// None found is no error.
+/// Looks for the executions whose id is `id`, or begins or ends with it, and shows on a terminal how many items were
+/// read. None found is no error.
 ///
 /// # Errors
 /// Returns a message if the table or the control plane cannot be read.

@@ -23,8 +23,8 @@ const LONGEST_WHY: usize = 20;
 /// The least width of a list: its columns need it.
 const WIDTH: usize = 100;
 
-/// Returns executions as lines that are no wider than the view, or than [`WIDTH`]. `one_trigger` is true if all belong to one
-/// trigger that is already named.
+/// Returns executions as lines that are no wider than the view, or than [`WIDTH`]. `one_trigger` is true if all belong
+/// to one trigger that is already named.
 pub(crate) fn lines(executions: &[Execution], one_trigger: bool, view: View) -> Vec<String> {
     let view = View { width: view.width.max(WIDTH), ..view };
     let triggers: HashMap<&str, &str> = executions.iter().map(|e| (e.id(), e.trigger())).collect();

@@ -82,8 +82,8 @@ pub(crate) fn setting(name: &str, given: impl Fn(&str) -> Option<String>) -> Opt
     }
 }
 
-/// Returns a setting of the hooks surface for a check that calls nothing: a trigger may have a webhook, wherever it will be
-/// received.
+/// Returns a setting of the hooks surface for a check that calls nothing: a trigger may have a webhook, wherever it
+/// will be received.
 pub(crate) fn nowhere(name: &str) -> Option<String> {
     HOOKS.contains(&name).then(|| format!("/{UNUSED}/"))
 }

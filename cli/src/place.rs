@@ -63,7 +63,8 @@ impl Place {
         }
     }
 
-    /// Returns the newest executions that `which` wants. `read` is told how much was read so far, if that takes a while.
+    /// Returns the newest executions that `which` wants. `read` is told how much was read so far, if that takes a
+    /// while.
     ///
     /// # Errors
     /// A message that says what went wrong and what to do about it.

@@ -87,8 +87,8 @@ pub(crate) async fn put(place: Place, options: &PlaceOptions, file: &Path, json:
     Ok(said)
 }
 
-/// Creates a trigger. If the answer is lost, or says that a service failed, the trigger may be there. Then the request is
-/// repeated once: its key keeps it from making a second trigger.
+/// Creates a trigger. If the answer is lost, or says that a service failed, the trigger may be there. Then the request
+/// is repeated once: its key keeps it from making a second trigger.
 async fn created(requests: &Requests, user: Option<&str>, body: &Value) -> Result<Value, String> {
     let key = Uuid::new_v4().to_string();
     let headers = [("Idempotency-Key", key.as_str())];

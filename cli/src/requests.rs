@@ -1,5 +1,5 @@
-//! Requests to the control plane: to its address, or to its router in this process, which then works on the table with the
-//! caller's own AWS credentials.
+//! Requests to the control plane: to its address, or to its router in this process, which then works on the table with
+//! the caller's own AWS credentials.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -69,8 +69,8 @@ pub(crate) fn is_unsure(answer: &Result<Answer, Failure>) -> bool {
     }
 }
 
-/// Returns the body of a success of a request that starts an execution. A second request would start another, so it is not
-/// repeated.
+/// Returns the body of a success of a request that starts an execution. A second request would start another, so it is
+/// not repeated.
 ///
 /// # Errors
 /// In the control plane's own words, and with what to look for if one may have been started.
@@ -125,8 +125,8 @@ impl Requests {
         Ok(Self::Http { client: clients?.aws, base, token: token.transpose()?, target: target.transpose()? })
     }
 
-    /// Makes sure that requests act for this user. A token of a user acts for that user alone; only one without a user can
-    /// act for others.
+    /// Makes sure that requests act for this user. A token of a user acts for that user alone; only one without a user
+    /// can act for others.
     ///
     /// # Errors
     /// If they act for another user, or the control plane does not say for whom.
@@ -142,11 +142,12 @@ impl Requests {
         }
     }
 
-    /// Returns the router in this process, for this table, with the credentials and the region of `aws`. `set` looks a setting
-    /// up.
+    /// Returns the router in this process, for this table, with the credentials and the region of `aws`. `set` looks a
+    /// setting up.
     ///
     /// # Errors
-    /// Names every setting that the command needs and that is missing or malformed, or `AWS_CA_BUNDLE` if it is unusable.
+    /// Names every setting that the command needs and that is missing or malformed, or `AWS_CA_BUNDLE` if it is
+    /// unusable.
     pub(crate) fn here(
         aws: &SdkConfig,
         table: &str,
@@ -314,8 +315,8 @@ impl Answer {
         }
     }
 
-    /// Returns a refusal as a message for the user: the control plane's `message`, and beside it the status, the cause if the
-    /// control plane runs here, what to do about it, or the version that was saved all the same.
+    /// Returns a refusal as a message for the user: the control plane's `message`, and beside it the status, the cause
+    /// if the control plane runs here, what to do about it, or the version that was saved all the same.
     pub(crate) fn refusal(&self) -> String {
         let said = self.body.get("message").and_then(Value::as_str).unwrap_or("without a reason");
         let cause = self.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();

@@ -46,8 +46,8 @@ impl Screen {
         has_reader(out.write_all(bytes).and_then(|()| out.flush())).map(drop)
     }
 
-    /// Draws lines in place of those drawn before, as many as the terminal has room for. The cursor stays visible: whatever
-    /// ends the program leaves the terminal as it was. Returns false if the reader has gone.
+    /// Draws lines in place of those drawn before, as many as the terminal has room for. The cursor stays visible:
+    /// whatever ends the program leaves the terminal as it was. Returns false if the reader has gone.
     ///
     /// # Errors
     /// If the output cannot be written.
@@ -82,7 +82,8 @@ impl Screen {
     }
 }
 
-/// Writes a line to the standard error. If that is not possible, there is nowhere else to say it, and the program goes on.
+/// Writes a line to the standard error. If that is not possible, there is nowhere else to say it, and the program goes
+/// on.
 pub(crate) fn warn(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }

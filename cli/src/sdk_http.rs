@@ -10,8 +10,8 @@ use reqwest::Url;
 
 use crate::source::is_loopback;
 
-/// A client that reaches addresses on this machine directly, and others through the proxies of the environment. No proxy
-/// leads to this machine, and one that is asked sees a signature and a session token unencrypted.
+/// A client that reaches addresses on this machine directly, and others through the proxies of the environment. No
+/// proxy leads to this machine, and one that is asked sees a signature and a session token unencrypted.
 #[derive(Clone, Debug)]
 pub(crate) struct SdkHttp {
     near: SdkHttpClient,

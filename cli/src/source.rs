@@ -27,9 +27,9 @@ impl EnvFile {
         here.ancestors().find_map(|folder| Self::read(&folder.join(ENV_FILE)))
     }
 
-    /// Reads a file, or returns `None` if the local run did not write it. Anybody may write a file of this name into a folder
-    /// above, and a prompt or a token must not go where that file says. So the file must be the caller's own, with the mode
-    /// that the local run gives it, and name addresses on this machine alone.
+    /// Reads a file, or returns `None` if the local run did not write it. Anybody may write a file of this name into a
+    /// folder above, and a prompt or a token must not go where that file says. So the file must be the caller's own,
+    /// with the mode that the local run gives it, and name addresses on this machine alone.
     fn read(path: &Path) -> Option<Self> {
         let text = own(path).ok()?;
         let file = Self { path: path.to_owned(), text };
@@ -56,7 +56,8 @@ fn own(path: &Path) -> io::Result<String> {
     use std::{io::Read, os::unix::fs::MetadataExt};
 
     let checked = |metadata: fs::Metadata| {
-        // A file that only its owner may read was opened by its owner, or by root. The owner of this entry is the caller.
+        // A file that only its owner may read was opened by its owner, or by root. The owner of this entry is the
+        // caller.
         let is_foreign = fs::metadata("/proc/self").is_ok_and(|own| own.uid() != metadata.uid());
         let is_own = metadata.is_file() && metadata.mode() & 0o077 == 0 && !is_foreign;
         is_own.then_some(()).ok_or(io::Error::from(io::ErrorKind::PermissionDenied))

@@ -106,7 +106,8 @@ impl Table {
         let any = Credentials::new("local", "local", None, None, "any");
         let http = SdkHttp::new(bundle().as_deref())?;
         let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone());
-        // Without this the SDK reads AWS_RETRY_MODE and its like, and panics at values that only other SDKs know (`adaptive`).
+        // Without this the SDK reads AWS_RETRY_MODE and its like, and panics at values that only other SDKs know
+        // (`adaptive`).
         let loader = loader.retry_config(RetryConfig::standard());
         let provider = ProviderConfig::default().with_http_client(http);
         let profile = ProfileFileCredentialsProvider::builder().configure(&provider);
@@ -283,9 +284,9 @@ impl Table {
         }
     }
 
-    /// Returns the users who have a trigger with this id, or any trigger at all, in the order of their ids. One whose deletion
-    /// was cut short counts: its schedule is still to be deleted. The table is scanned, and `read` is told how much was read
-    /// so far.
+    /// Returns the users who have a trigger with this id, or any trigger at all, in the order of their ids. One whose
+    /// deletion was cut short counts: its schedule is still to be deleted. The table is scanned, and `read` is told how
+    /// much was read so far.
     ///
     /// # Errors
     /// The message of DynamoDB and what to do about it.

@@ -114,9 +114,9 @@ fn table(triggers: &[Value], has_users: bool, width: Option<usize>) -> Vec<Strin
     lines(table, width)
 }
 
-/// Draws a table. Its last column, the name, is broken over lines if the terminal has too few columns for it. The others
-/// stay in one piece, so that an id can be searched for and copied. Without room for that, or without a terminal, each row is
-/// one line.
+/// Draws a table. Its last column, the name, is broken over lines if the terminal has too few columns for it. The
+/// others stay in one piece, so that an id can be searched for and copied. Without room for that, or without a
+/// terminal, each row is one line.
 pub(crate) fn lines(mut table: Table, width: Option<usize>) -> Vec<String> {
     table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     let widths = table.column_max_content_widths();
@@ -170,8 +170,8 @@ pub(crate) async fn traits(place: &Place, user: Option<&str>, id: &str) -> Resul
     }
 }
 
-/// Returns true if there is such a trigger, or one whose deletion was cut short. To delete what is not there is a success of
-/// the control plane, and would hide a misspelt id.
+/// Returns true if there is such a trigger, or one whose deletion was cut short. To delete what is not there is a
+/// success of the control plane, and would hide a misspelt id.
 async fn is_there(requests: &Requests, user: Option<&str>, id: &str) -> Result<bool, String> {
     let path = format!("/triggers/{}", segment(id));
     let answer = requests.send(user, Method::GET, &path, None, &[]).await?;
@@ -233,8 +233,8 @@ pub(crate) async fn next(
     }
 }
 
-/// Returns the next runs of one trigger with the members that those of all triggers have: `triggerId` and `at`. The runs of a
-/// trigger that is switched off say so.
+/// Returns the next runs of one trigger with the members that those of all triggers have: `triggerId` and `at`. The
+/// runs of a trigger that is switched off say so.
 fn as_listed(id: &str, answer: &Value) -> Value {
     let runs = answer["nextRuns"].as_array().into_iter().flatten().map(|run| {
         let mut listed = run.clone();

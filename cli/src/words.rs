@@ -160,8 +160,8 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", harmless(text).replace('\n', " ").replace('\'', "'\\''"))
 }
 
-/// Replaces what could control a terminal by spaces, as [`harmless`] does, and joins the text to one line. Each run of white
-/// space becomes one space, and white space at both ends is dropped.
+/// Replaces what could control a terminal by spaces, as [`harmless`] does, and joins the text to one line. Each run of
+/// white space becomes one space, and white space at both ends is dropped.
 pub(crate) fn one_line(text: &str) -> String {
     harmless(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -249,9 +249,9 @@ impl Reading {
         verdict
     }
 
-    /// Returns true if an object is certainly of no protocol and need not be recognised: a frame of a stream with no name
-    /// or `message`, without the members that tell protocols, and with the `type` that was remembered last, or with none
-    /// once an answer of no protocol was understood. Each `type` of such a frame is remembered, up to 64 bytes.
+    /// Returns true if an object is certainly of no protocol and need not be recognised: a frame of a stream with no
+    /// name or `message`, without the members that tell protocols, and with the `type` that was remembered last, or
+    /// with none once an answer of no protocol was understood. At most 64 bytes of each such `type` are remembered.
     fn is_known_as_generic(&mut self, frame: &Frame<'_>, members: &Members<'_>) -> bool {
         let is_open = frame.is_document()
             || !matches!(frame.name, b"" | b"message")
@@ -440,7 +440,7 @@ impl Reading {
         verdict
     }
 
-    /// Decides an answer that broke off. It is never a success. A failure that the agent reported before takes precedence over `interruption`.
+    /// Decides an answer that broke off, as no success. A failure that the agent reported before `interruption` counts.
     pub(super) fn without(&self, interruption: Interruption) -> Verdict {
         match self.transcript.failed() {
             Some(failure) => Verdict::Failed(failure.clone()),

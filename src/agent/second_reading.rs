@@ -94,8 +94,8 @@ pub(super) fn note_gravest(protocol: Protocol, frame: &Frame<'_>, transcript: &m
     });
 }
 
-/// Reads a frame as if it had only one member of each name: once with the first of each, once with the second, and so on.
-/// Without two members of one name it is not read. `hear` gets what was read, and returns true to end this.
+/// Reads a frame as if it had only one member of each name: once with the first of each, once with the second, and so
+/// on. Without two members of one name it is not read. `hear` gets what was read, and returns true to end this.
 fn read_others(protocol: Protocol, frame: &Frame<'_>, mut hear: impl FnMut(Option<Verdict>, &Transcript) -> bool) {
     let mut text = Vec::new();
     let mut at = 0;

@@ -194,8 +194,8 @@ fn late(limit: Duration) -> DispatchError {
     DispatchError::NoAnswer(format!("no answer within {} s", limit.as_secs()))
 }
 
-/// Returns Lambda's address as the AWS SDKs find it: the one that the program set, the one for Lambda in the environment
-/// or the profile (`AWS_ENDPOINT_URL_LAMBDA`), the one for all services there, or that of the region.
+/// Returns Lambda's address as the AWS SDKs find it: the one that the program set, the one for Lambda in the
+/// environment or the profile (`AWS_ENDPOINT_URL_LAMBDA`), the one for all services there, or that of the region.
 ///
 /// # Errors
 /// The error names the address or the region that is unusable. It leaves out a user and a password.
@@ -224,7 +224,8 @@ fn endpoint_of(given: Option<&str>, region: &str, variant: Variant) -> Result<Ur
     })
 }
 
-/// Returns the URL at which `function`, a name or an ARN, is invoked. The endpoint's path is kept, and its query is not.
+/// Returns the URL at which `function`, a name or an ARN, is invoked. The endpoint's path is kept, and its query is
+/// not.
 fn invocations(endpoint: &Url, function: &str) -> Url {
     let mut url = endpoint.clone();
     let base = endpoint.path().trim_end_matches('/');

@@ -379,8 +379,8 @@ mod tests {
         assert!(live_versions(json!({"secretVersion": 0}).as_object().unwrap(), Timestamp::now()).is_empty());
     }
 
-    /// The rows: the grace times of the replacements, one every ten seconds from a time on, and the versions that are live
-    /// at the last of them, and after an hour.
+    /// The rows: the grace times of the replacements, one every ten seconds from a time on, and the versions that are
+    /// live at the last of them, and after an hour.
     #[test]
     fn a_secret_in_its_grace_time_outlives_further_replacements() {
         let (day, start) = (86_400, Timestamp::from_second(1_767_225_600).unwrap());

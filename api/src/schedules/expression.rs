@@ -26,8 +26,8 @@ pub enum Expression {
 
 impl Expression {
     /// Reads an expression: `cron(…)`, `rate(…)` or `at(…)` in lower case, of at most 256 characters as it is given and
-    /// as Scheduler gets it. `rate` without parentheses, and five or six bare fields of cron, are read too. Five fields,
-    /// bare or in `cron(…)`, are translated from Unix's dialect. An `at` may lie in the past.
+    /// as Scheduler gets it. `rate` without parentheses, and five or six bare fields of cron, are read too. Five
+    /// fields, bare or in `cron(…)`, are translated from Unix's dialect. An `at` may lie in the past.
     ///
     /// # Errors
     /// The error says what is wrong with it.

@@ -32,8 +32,8 @@ const LONGEST_HEADER: usize = 1_024;
 
 /// `POST /triggers/{id}/webhook/test`: `{body?, headers?}`. It runs the trigger like any delivery. Without a body it
 /// sends a sample. Its receipt has the `senderId` that is returned, whatever the headers say. One that counts as sent
-/// again has the receipt of the first. If the trigger is off, the answer says with which `skipReason` the execution will
-/// be recorded.
+/// again has the receipt of the first. If the trigger is off, the answer says with which `skipReason` the execution
+/// will be recorded.
 ///
 /// # Errors
 /// Returns an error if there is no such trigger or it has no webhook, if webhooks are not deployed, if a header is

@@ -43,8 +43,8 @@ pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
 }
 
 /// Returns true if an object is a result of A2A 1.0, by the members that its kind requires: a task or a status with a
-/// state, or with the id of a context, because an unknown state is left out; an artifact that is an object; or a message
-/// with an id and a list of parts.
+/// state, or with the id of a context, because an unknown state is left out; an artifact that is an object; or a
+/// message with an id and a list of parts.
 fn is_result(object: RawJson<'_>) -> bool {
     let [task, message, status, artifact] = scan::pick(object.raw(), KINDS);
     let has_status = |of: RawJson<'_>| {

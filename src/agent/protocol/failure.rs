@@ -164,7 +164,8 @@ pub(super) fn has_text(members: &Members<'_>) -> bool {
 /// such a one, or beside a `msg` that tells of it ([`is_refusal`]).
 /// A 0 under `success` or `ok` counts only beside a `message`, without an answer and without a count of errors. A
 /// `state`, a `stack` and a `code` do not count beside the answer's text. JSend's `fail` counts only as the `status` of a
-/// frame without the text of an answer. A word of failure under `result` counts only in a frame, beside a `message` or a
+/// frame without the text of an answer. A word of failure under `result` counts only in a frame, beside a `message` or
+/// a
 /// `msg` that does not tell of success, and without another answer. The object must not be about a tool.
 fn says_failed(members: &Members<'_>, place: Place) -> bool {
     let has_answer =
@@ -320,8 +321,9 @@ fn is_failure(word: Str<'_>) -> bool {
     (word.has_escapes() || word.raw().windows(3).take(64).any(hints)) && is_failure_word(&word.read(64))
 }
 
-/// Returns true for a text that is blank, `none`, `null`, `false`, `undefined`, `n/a` or `0`, in any case, for an object
-/// whose `code` is 0 and whose `message` is absent, empty, `ok` or `success`, and for one with nothing but nulls.
+/// Returns true for a text that is blank, `none`, `null`, `false`, `undefined`, `n/a` or `0`, in any case, for an
+/// object whose `code` is 0 and whose `message` is absent, empty, `ok` or `success`, and for one with nothing but
+/// nulls.
 pub(super) fn is_nothing_said(value: RawJson<'_>) -> bool {
     if value.is_object() {
         let [code, message] = scan::pick(value.raw(), ["code", "message"]);
@@ -335,7 +337,8 @@ pub(super) fn is_nothing_said(value: RawJson<'_>) -> bool {
     value.whole_str().is_some_and(|text| NOTHING.contains(&text.read(16).trim().to_ascii_lowercase().as_str()))
 }
 
-/// Returns true if a code says that nothing went wrong: a word such as `ok`, or a number below 400, which may be a text.
+/// Returns true if a code says that nothing went wrong: a word such as `ok`, or a number below 400, which may be a
+/// text.
 fn is_word_of_success(value: RawJson<'_>) -> bool {
     const WORDS: [&str; 7] = ["ok", "success", "successful", "no_error", "no error", "no errors", "成功"];
     let word = value.whole_str().map(|word| word.read(16).to_ascii_lowercase()).unwrap_or_default();

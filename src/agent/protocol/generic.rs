@@ -19,7 +19,7 @@ use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 
-/// Types of frames that are about the run, not its answer, beside thoughts. Their text counts only if nothing else is said.
+/// Types of frames that are about the run, not its answer, beside thoughts. Without other text, theirs counts.
 const REMARKS: [&str; 12] = [
     "usage",
     "status",

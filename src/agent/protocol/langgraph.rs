@@ -62,9 +62,9 @@ fn has_own_form(frame: &Frame<'_>, members: &Members<'_>) -> bool {
 }
 
 /// Returns true if the data of a frame of `messages`, `updates` or `tasks` has the form of that mode: a list, an object
-/// of one or more nodes' changes, each an object or null, or a task with lists of its triggers or its interrupts. A node
-/// called `error` is not believed. The value of `__interrupt__` and the data of a frame of `messages/metadata` may be
-/// anything.
+/// of one or more nodes' changes, each an object or null, or a task with lists of its triggers or its interrupts. A
+/// node called `error` is not believed. The value of `__interrupt__` and the data of a frame of `messages/metadata` may
+/// be anything.
 fn has_form_of_mode(frame: &Frame<'_>) -> bool {
     match frame.name {
         // Each node has the object that it changed, or null.
@@ -86,7 +86,8 @@ fn has_form_of_mode(frame: &Frame<'_>) -> bool {
 }
 
 /// Returns the mode of data without a name that hold messages of LangChain's JavaScript, as these print themselves: a
-/// state, or one message, is of `values`, the changes of nodes are of `updates`, and a list that begins with a chunk is of
+/// state, or one message, is of `values`, the changes of nodes are of `updates`, and a list that begins with a chunk is
+/// of
 /// `messages`. A list of a mode and its data is a `pair`. Returns `None` for any other data.
 fn mode_of_packed(text: &[u8]) -> Option<&'static [u8]> {
     static PACKED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br#""langchain_core","messages","#));
@@ -226,8 +227,8 @@ fn added(usage: Option<Usage>, of_message: Option<RawJson<'_>>) -> Option<Usage>
     }
 }
 
-/// Takes what a node changed. The last answer in its messages replaces the text so far, and the usage of its assistant's
-/// messages is added to `usage`.
+/// Takes what a node changed. The last answer in its messages replaces the text so far, and the usage of its
+/// assistant's messages is added to `usage`.
 fn take_change(change: RawJson<'_>, usage: &mut Option<Usage>, transcript: &mut Transcript) {
     let Some(messages) = change.get("messages") else { return };
     transcript.message(|out| push_last_answer(messages, out));

@@ -11,9 +11,9 @@ use crate::domain::answer::{AnswerError, Verdict};
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 
-/// Returns true for a frame with one of LangServe's own names and the data that belongs to it: in `data` a chunk, a list
-/// of changes or an event as an object, or anything but an object, and in `end` anything but an object that has members.
-/// An agent of another kind may use the same names.
+/// Returns true for a frame with one of LangServe's own names and the data that belongs to it: in `data` a chunk, a
+/// list of changes or an event as an object, or anything but an object, and in `end` anything but an object that has
+/// members. An agent of another kind may use the same names.
 pub(super) fn recognises(frame: &Frame<'_>, _: &Members<'_>) -> bool {
     match frame.name {
         b"data" if frame.text.starts_with(b"{") => {
@@ -126,8 +126,8 @@ impl Reading {
         }
     }
 
-    /// Takes an event of `/stream_events`. The chunks of the run itself, which is that of the first event, are pieces of
-    /// the answer. Its output is the whole answer, if it has text.
+    /// Takes an event of `/stream_events`. The chunks of the run itself, which is that of the first event, are pieces
+    /// of the answer. Its output is the whole answer, if it has text.
     fn take_event(&mut self, name: &str, data: RawJson<'_>, run: &[u8], transcript: &mut Transcript) {
         if self.run.is_empty() {
             self.run = run[..run.len().min(64)].to_vec();

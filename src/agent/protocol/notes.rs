@@ -237,8 +237,8 @@ fn has_interruptions(frame: &Frame<'_>) -> bool {
     kinds.any(|kind| kind.as_str().is_some_and(|kind| kind.is("tool_approval_item")))
 }
 
-/// Returns true if a part in a list asks a person to approve a tool, as `tool-approval-request` does, and no part behind
-/// it tells of the answer. What is approved without a person says so. A bare `approval` may be anything.
+/// Returns true if a part in a list asks a person to approve a tool, as `tool-approval-request` does, and no part
+/// behind it tells of the answer. What is approved without a person says so. A bare `approval` may be anything.
 pub(super) fn asks_in(parts: RawJson<'_>) -> bool {
     parts.elements().fold(false, |asks, part| {
         let kind = part.get("type").and_then(RawJson::whole_str).map(|kind| kind.read(64)).unwrap_or_default();

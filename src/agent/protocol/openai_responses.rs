@@ -1,5 +1,5 @@
-//! OpenAI's Responses API <https://platform.openai.com/docs/api-reference/responses-streaming>, and the events of the Agents
-//! SDK around it.
+//! OpenAI's Responses API <https://platform.openai.com/docs/api-reference/responses-streaming>, and the events of the
+//! Agents SDK around it.
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::agents_sdk;
@@ -21,8 +21,8 @@ const OWN: [&str; 6] = [
     "response.incomplete",
 ];
 
-/// Returns true for an event that begins or ends a response, for a response as a document, or for an event of the Agents
-/// SDK.
+/// Returns true for an event that begins or ends a response, for a response as a document, or for an event of the
+/// Agents SDK.
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     let kind = members.get(Name::Type).and_then(RawJson::whole_str);
     kind.is_some_and(|kind| kind.position(&OWN).is_some() || agents_sdk::is_event(kind.raw()))
@@ -95,8 +95,9 @@ impl Reader for Reading {
         None
     }
 
-    /// Decides a stream that ended in order. If its last response calls tools, [`Transcript::at_end`] decides, because who
-    /// reads it answers them, and so it does for a stream of the Agents SDK. Otherwise the stream is interrupted, or failed if a failure was reported.
+    /// Decides a stream that ended in order. If its last response calls tools, [`Transcript::at_end`] decides, because
+    /// who reads it answers them, and so it does for a stream of the Agents SDK. Otherwise the stream is interrupted,
+    /// or failed if a failure was reported.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         if self.is_between_turns || self.is_sdks { transcript.at_end() } else { transcript.without_terminal_event() }
     }

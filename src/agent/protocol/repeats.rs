@@ -10,9 +10,8 @@ use crate::json::scan::{self, RawJson};
 impl Generic {
     /// Returns true if a frame only adds to an answer that is full already: it is a string that begins with a letter or
     /// a digit, or an object with nothing but the same member and perhaps a `type`. The `type` must be `kind`, in raw
-    /// JSON, which no protocol has. A server-sent event's name must be the one before it. The frame need not be examined
-    /// further. It is examined all the same if there is a
-    /// failure that text takes back.
+    /// JSON, which no protocol has. A server-sent event's name must be the one before it. The frame need not be
+    /// examined further. It is examined all the same if there is a failure that text takes back.
     pub(crate) fn is_more_of_same(&self, frame: &Frame<'_>, kind: &[u8], transcript: &Transcript) -> bool {
         let has_new_name = !frame.name.is_empty() && frame.name != self.plain_name;
         if !transcript.pieces.is_truncated() || transcript.may_go_on() || frame.dropped.is_some() || has_new_name {

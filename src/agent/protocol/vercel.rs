@@ -13,8 +13,8 @@ use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson};
 
-/// Returns true for the first part of a stream, whose `type` is `start`, and for a result. Mastra's parts, which have the
-/// same types, are looked for before them.
+/// Returns true for the first part of a stream, whose `type` is `start`, and for a result. Mastra's parts, which have
+/// the same types, are looked for before them.
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     // The `fullStream` of version 4 begins with a step.
     let is_step = || members.is(Name::Type, "step-start") && RawJson::cut(frame.text).get("messageId").is_some();
@@ -129,8 +129,8 @@ impl Reading {
     }
 }
 
-/// Takes a result: the text of its last step, why that finished, and the usage of all. A tool that waits for an approval
-/// ends the last step. A frame that is no result is left to the generic rules.
+/// Takes a result: the text of its last step, why that finished, and the usage of all. A tool that waits for an
+/// approval ends the last step. A frame that is no result is left to the generic rules.
 fn take_result(frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
     let Some(steps) = steps_of(frame, &Members::of(frame.text)) else { return foreign(transcript) };
     steps.elements().for_each(|step| transcript.add_usage(step.get("usage")));

@@ -31,8 +31,8 @@ pub(crate) fn texts(parts: RawJson<'_>) -> impl Iterator<Item = Str<'_>> {
     })
 }
 
-/// Returns true if the `type` of a part, or a name, is that of a thought: it begins with `reasoning` or `thinking`, in any
-/// case, as `reasoningContentDelta` does.
+/// Returns true if the `type` of a part, or a name, is that of a thought: it begins with `reasoning` or `thinking`, in
+/// any case, as `reasoningContentDelta` does.
 pub(crate) fn is_thought(kind: &[u8]) -> bool {
     let begins = |word: &[u8]| kind.get(..word.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(word));
     begins(b"reasoning") || begins(b"thinking")
