@@ -431,9 +431,6 @@ fn an_envelope_that_only_reports_is_a_failure() {
         (r#"{"has_failed":true,"message":"boom"}"#, "boom"),
         (r#"{"code":-32603,"message":"boom"}"#, "boom"),
         (r#"{"status":"FAIL","message":"boom"}"#, "boom"),
-        (r#"{"code":500,"message":"boom","data":{"requestId":"r-1"}}"#, "boom"),
-        (r#"{"code":"ERR_TIMEOUT","message":"boom","data":{"after":30}}"#, "boom"),
-        (r#"{"code":404,"msg":"boom","result":{"path":"/x"}}"#, "boom"),
     ] {
         assert_eq!(whole(JSON, body).verdict, failed(words), "{body}");
     }
@@ -446,9 +443,6 @@ fn an_envelope_that_only_reports_is_a_failure() {
         r#"{"code":75001,"msg":"ok","data":null}"#,
         r#"{"code":75001,"msg":"Paris","answer":"Paris."}"#,
         r#"{"code":75001,"message":"Paris."}"#,
-        r#"{"code":75001,"msg":"Paris","data":{"city":"Paris"}}"#,
-        r#"{"code":404,"message":"Found nothing.","answer":"There is no such page."}"#,
-        r#"{"code":404,"message":"Found nothing.","data":[{"text":"There is no such page."}]}"#,
         r#"{"code":20000,"msg":"Operation successful","data":{}}"#,
         r#"{"code":1000,"msg":"操作成功","data":null}"#,
         r#"{"code":1000,"msg":"Completed"}"#,

@@ -159,9 +159,8 @@ pub(super) fn has_text(members: &Members<'_>) -> bool {
 }
 
 /// Returns true if one of the members says by [`Name::says_failed`] that the run failed. An `error` beside an
-/// `original_type` does not count. A `code` and a `stack` count only without an answer; one that is surely of
-/// failure ([`is_code_of_failure`]) counts without the text of one. A `code` must stand beside a `message`, and then be
-/// such a one, or beside a `msg` that tells of it ([`is_refusal`]).
+/// `original_type` does not count. A `code` and a `stack` count only without an answer. A `code` must stand beside a
+/// `message`, and then be one of failure ([`is_code_of_failure`]), or beside a `msg` that tells of it ([`is_refusal`]).
 /// A 0 under `success` or `ok` counts only beside a `message`, without an answer and without a count of errors. A
 /// `state`, a `stack` and a `code` do not count beside the answer's text. JSend's `fail` counts only as the `status` of a
 /// frame without the text of an answer. A word of failure under `result` counts only in a frame, beside a `message` or
@@ -188,9 +187,7 @@ fn says_failed(members: &Members<'_>, place: Place) -> bool {
                                 .get(Name::Msg)
                                 .filter(is_told)
                                 .is_some_and(|msg| is_refusal(msg, is_sure, place));
-                        // The details of a failure are often an object, which no text of an answer is.
-                        let is_answered = || if is_sure { has_text(members) } else { has_answer() };
-                        is_told && place != Place::BesideText && !is_answered()
+                        is_told && place != Place::BesideText && !has_answer()
                     }
                     // A 0 may be a count.
                     Name::Success | Name::Ok if value.raw() == b"0" => {
