@@ -5,7 +5,7 @@ use agent_trigger::domain::finish_reason::FinishReason;
 use agent_trigger::domain::protocol::Protocol;
 
 use crate::answers::{Case, cases_in};
-use crate::{JSON, SSE, whole};
+use crate::{JSON, NDJSON, SSE, decode, whole};
 
 /// Bytes of the largest body that is split everywhere.
 const SMALL: usize = 1024;
@@ -102,5 +102,56 @@ fn a_document_too_large_to_keep_needs_its_end() {
         assert_eq!(whole(JSON, format!("{body} \n")).verdict, Verdict::Completed, "{begin}");
         let cut = &body[..body.len() - 1];
         assert_eq!(whole(JSON, cut).verdict, Verdict::Failed(AnswerError::NotJson), "{begin}");
+    }
+}
+
+/// Formats of agents that are near a protocol's, and protocols as other libraries send them.
+#[test]
+fn what_is_near_a_protocol_is_read_as_what_it_says() {
+    let stream = |end: &str| format!("0:\"Good \"\n0:\"morning.\"\n{end}\n");
+    let python = r#"e:{"finishReason":"stop","usage":{"promptTokens":21,"completionTokens":8},"isContinued":false}"#;
+    for (of, body, text) in [
+        (None, stream(python), "Good morning."),
+        (JSON, r#"{"answer":"Good morning.","steps":[{"content":[{"type":"tool-call"}],"finishReason":"tool-calls","response":{"id":"r"}}]}"#.to_owned(), "Good morning."),
+        (SSE, "data: {\"type\":\"agentResult\",\"result\":\"Good morning.\"}\n\n".to_owned(), "Good morning."),
+        (JSON, r#"{"content":[{"type":"tool-approval-request"},{"type":"tool-result","output":"ok"},{"type":"text","text":"Deleted."}]}"#.to_owned(), "Deleted."),
+        (NDJSON, "{\"type\":\"step-start\",\"messageId\":\"m1\"}\n{\"type\":\"text\",\"text\":\"Good morning.\"}\n{\"type\":\"step-end\"}\n".to_owned(), "Good morning."),
+        (NDJSON, "{\"event\":\"update\",\"data\":{\"messages\":[{\"lc\":1,\"type\":\"constructor\",\"id\":[\"langchain_core\",\"messages\",\"AIMessage\"],\"kwargs\":{\"content\":\"I will look.\"}}]}}\n{\"answer\":\"Good morning.\"}\n".to_owned(), "Good morning."),
+    ] {
+        let outcome = whole(of, &body);
+        assert_eq!(outcome.verdict, Verdict::Completed, "{body}");
+        assert_eq!(outcome.output.map(|output| output.text).as_deref(), Some(text), "{body}");
+    }
+    let second = "data: {\"message\":{\"messageId\":\"m2\",\"role\":\"assistant\",\"content\":[{\"type\":\"text\",\"text\":\"Done.\"}]}}\n\n";
+    let first = second.replace("Done.", "Let me look.").replace("m2", "m1");
+    assert_eq!(whole(SSE, format!("{first}{second}")).output.map(|output| output.text).as_deref(), Some("Done."));
+    for (of, body) in [
+        (SSE, "data: I found this in the log:\nerror: {\"code\":\"E1\"}\n\ndata: It is harmless.\n\n"),
+        (Some("text/plain"), "error: {\"level\":\"warn\"} is the only line in the log.\nNothing else came in."),
+    ] {
+        assert_eq!(whole(of, body).verdict, Verdict::Completed, "{body}");
+    }
+    for end in [r#"e:{"finishReason":"length","isContinued":false}"#, r#"d:{"finishReason":"length"}"#] {
+        assert_eq!(whole(None, stream(end)).verdict, Verdict::Incomplete(FinishReason::MaxTokens), "{end}");
+    }
+    let of_model = |data: &str| format!("{{\"type\":\"raw_response_event\",\"data\":{data}}}\n");
+    let delta = of_model(r#"{"type":"response.output_text.delta","delta":"Good "}"#);
+    for failure in [
+        r#"{"type":"response.failed","response":{"error":{"code":"server_error","message":"boom"}}}"#,
+        r#"{"type":"error","message":"boom"}"#,
+    ] {
+        let expected = Verdict::Failed(AnswerError::Reported { message: Some("boom".to_owned()) });
+        assert_eq!(whole(NDJSON, format!("{delta}{}", of_model(failure))).verdict, expected, "{failure}");
+    }
+    let cut =
+        of_model(r#"{"type":"response.incomplete","response":{"incomplete_details":{"reason":"max_output_tokens"}}}"#);
+    let message = r#"{"type":"run_item_stream_event","name":"message_output_created","item":{"raw_item":{"content":[{"type":"output_text","text":"Good "}]}}}"#;
+    let outcome = whole(NDJSON, format!("{delta}{cut}{message}\n"));
+    assert_eq!(outcome.verdict, Verdict::Incomplete(FinishReason::MaxTokens));
+    // A text that begins as a data stream does is a text, however it comes.
+    let text = format!("0:\"a\" and {}\nmore\n", "x".repeat(2_950));
+    for size in [1, 2_500, 10_000] {
+        let outcome = decode(Some("text/plain"), text.as_bytes().chunks(size), End::Framed);
+        assert_eq!(outcome.output.map(|output| output.text.len()), Some(text.trim_end().len()), "{size}");
     }
 }

@@ -148,7 +148,7 @@ impl Framer {
         }
         let text = scan::trim(head.strip_prefix(BOM).unwrap_or(head));
         // The last is Genkit's, whose stream may begin with it.
-        let fields: [&[u8]; 6] = [b"data:", b"event:", b"id:", b"retry:", b":", b"error: {"];
+        let fields: [&[u8]; 6] = [b"data:", b"event:", b"id:", b"retry:", b":", br#"error: {"error":"#];
         if text.is_empty() || fields.iter().any(|field| text.len() < field.len() && field.starts_with(text)) {
             return is_final.then(|| declared.framing());
         }
@@ -158,7 +158,9 @@ impl Framer {
         match parts::begins(text, ended) {
             Some(true) => return Some(Framer::Parts(Lines::new(LineEnd::Lf))),
             None if !is_final => return None,
-            _ => {}
+            // A line that has no end in so many bytes counts by its beginning.
+            None => return Some(Framer::Parts(Lines::new(LineEnd::Lf))),
+            Some(false) => {}
         }
         match (declared, text[0]) {
             (Declared::Sse, b'{') => Some(Declared::Ndjson.framing()),

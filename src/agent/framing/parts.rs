@@ -7,8 +7,7 @@ use crate::agent::framing::{
 };
 
 /// Returns true if the beginning of a body is that of a data stream: its first line is a part whose value has its end.
-/// A line that has no end in [`PREFIX`] bytes counts by its beginning. Returns `None` while this is open. With `ended`
-/// nothing comes behind `text`.
+/// Returns `None` while the line has no end. With `ended` nothing comes behind `text`.
 pub(super) fn begins(text: &[u8], ended: bool) -> Option<bool> {
     if text.len() < 3 {
         let may_begin =
@@ -22,7 +21,7 @@ pub(super) fn begins(text: &[u8], ended: bool) -> Option<bool> {
     match memchr::memchr(b'\n', text) {
         Some(end) => Some(value(&text[..end])),
         None if ended => Some(value(text)),
-        None => (text.len() >= PREFIX / 2).then_some(true),
+        None => None,
     }
 }
 

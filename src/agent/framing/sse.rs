@@ -213,7 +213,10 @@ impl Loose {
 
     /// Returns the line as a frame. Genkit reports an error in a field of that name: it is an event named so.
     fn frame(&self) -> Frame<'_> {
-        let error = self.line.strip_prefix(b"error: ").filter(|error| error.starts_with(b"{") && scan::is_whole(error));
+        let error = self
+            .line
+            .strip_prefix(b"error: ")
+            .filter(|error| error.starts_with(br#"{"error":{"#) && scan::is_whole(error));
         if let Some(error) = error.filter(|_| self.dropped.is_none()) {
             return Frame { name: b"error", ..Frame::new(Source::Sse, error) };
         }

@@ -57,10 +57,12 @@ fn is_result(object: RawJson<'_>) -> bool {
         || message.is_some_and(|message| message.get("messageId").is_some() && parts_of(message).is_some())
 }
 
-/// Returns the list of parts of a message or an artifact. Over plain HTTP, 0.3 calls a message's `content`.
+/// Returns the list of parts of a message or an artifact. Over plain HTTP, 0.3 calls a message's `content`, which is one
+/// of A2A by its role: many agents have messages of that form.
 fn parts_of(message: RawJson<'_>) -> Option<RawJson<'_>> {
-    let [parts, content] = scan::pick(message.raw(), ["parts", "content"]);
-    parts.or(content).filter(|parts| parts.is_array())
+    let [parts, content, role] = scan::pick(message.raw(), ["parts", "content", "role"]);
+    let is_a2a = role.and_then(RawJson::whole_str).is_some_and(|role| role.raw().starts_with(b"ROLE_"));
+    parts.or(content.filter(|_| is_a2a)).filter(|parts| parts.is_array())
 }
 
 /// The number of artifacts that are distinguished. Any further one counts as the last.

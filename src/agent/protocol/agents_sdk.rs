@@ -1,7 +1,7 @@
 //! The events of OpenAI's Agents SDK, sent on as they are: those of the model, wrapped, and those of the run.
 //! <https://openai.github.io/openai-agents-js/guides/streaming/>
 
-use crate::agent::protocol::words::push_content;
+use crate::agent::protocol::words::{error_text, message_of, push_content, reported};
 use crate::agent::transcript::Transcript;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson};
@@ -31,7 +31,9 @@ pub(super) fn take(event: RawJson<'_>, transcript: &mut Transcript) {
                 transcript.message(|out| push_content(message, out));
                 let mut parts = message.get("content").into_iter().flat_map(RawJson::elements);
                 let has_refused = parts.any(|part| part.get("refusal").is_some_and(RawJson::is_something));
-                transcript.finish = has_refused.then_some(FinishReason::Refusal);
+                if has_refused {
+                    transcript.finish = Some(FinishReason::Refusal);
+                }
             }
         }
         "tool_called" => transcript.progress.tool_uses += 1,
@@ -47,7 +49,16 @@ fn take_of_model(data: RawJson<'_>, transcript: &mut Transcript) {
     let kind = kind.and_then(RawJson::whole_str).map(|kind| kind.read(64)).unwrap_or_default();
     match kind.as_str() {
         "output_text_delta" | "response.output_text.delta" => transcript.delta(delta.and_then(RawJson::as_str)),
-        "response_started" | "response.created" => transcript.begin_message(),
+        "response_started" | "response.created" => {
+            // Another turn: how the one before it stopped no longer counts.
+            transcript.finish = None;
+            transcript.begin_message();
+        }
+        "response.failed" | "error" => {
+            let error = response.and_then(|response| response.get("error"));
+            transcript.failure = Some(reported(error.and_then(error_text).or_else(|| message_of(data, &["code"]))));
+        }
+        "response.cancelled" => transcript.finish = Some(FinishReason::Cancelled),
         "response_done" | "response.completed" => {
             transcript.add_usage(response.and_then(|response| response.get("usage")));
         }

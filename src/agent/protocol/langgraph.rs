@@ -104,8 +104,8 @@ fn mode_of_packed(text: &[u8]) -> Option<&'static [u8]> {
     if is_packed(value) || holds(value) {
         return Some(b"values");
     }
-    let mut nodes = scan::Members::of(text);
-    nodes.any(|(_, node)| holds(node)).then_some(b"updates")
+    let are_nodes = scan::Members::of(text).all(|(_, node)| node.is_object() || node.is_null());
+    (are_nodes && scan::Members::of(text).any(|(_, node)| holds(node))).then_some(b"updates")
 }
 
 /// Returns the mode and the data of a list of both, as a graph yields them in several modes, or `None` if it is none.
@@ -248,7 +248,8 @@ impl Reading {
         let state = RawJson::cut(frame.text);
         let [messages, error, interrupt] = duplicates::pick(state, names);
         // The one message of an answer.
-        let messages = messages.or(state.get("kwargs").map(|_| state));
+        let is_message = || state.get("lc").is_some() && state.get("kwargs").is_some();
+        let messages = messages.or_else(|| is_message().then_some(state));
         if messages.is_none() && error.is_none() && interrupt.is_none() {
             // A frame without a name is somebody else's, but a state may have channels of any name.
             if frame.name.is_empty() {

@@ -246,7 +246,11 @@ pub(super) fn asks_in(parts: RawJson<'_>) -> bool {
         let is_automatic = || part.get("isAutomatic").is_some_and(RawJson::is_true);
         match kind.strip_suffix("approvalrequest") {
             Some(of) if !of.is_empty() && !is_automatic() => true,
-            _ => asks && !kind.contains("approval") && !kind.contains("denied"),
+            _ => {
+                asks && !["approval", "denied", "toolresult", "toolerror", "tooloutput"]
+                    .iter()
+                    .any(|end| kind.contains(end))
+            }
         }
     })
 }

@@ -46,8 +46,14 @@ pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
             let kind = name_of(kind);
             kind.ends_with(b"Event") && !kind[0].is_ascii_uppercase()
         }
-        _ => kind.is("agentResult") || kind.position(&OWN).is_some(),
+        _ => kind.is("agentResult") && is_result(RawJson::cut(frame.text)) || kind.position(&OWN).is_some(),
     }
+}
+
+/// Returns true if an object, or its `result`, has the last message of a run or why that stopped.
+fn is_result(object: RawJson<'_>) -> bool {
+    let has_either = |of: RawJson<'_>| scan::pick(of.raw(), ["lastMessage", "stopReason"]).iter().any(Option::is_some);
+    has_either(object) || object.get("result").is_some_and(has_either)
 }
 
 #[derive(Debug, Default)]

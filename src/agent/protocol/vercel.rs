@@ -4,7 +4,7 @@
 //! `generateText`, which has only steps as JSON.
 
 use crate::agent::framing::frame::{Frame, Source};
-use crate::agent::protocol::members::{Members, Name, Names};
+use crate::agent::protocol::members::{ANSWERS, Members, Name, Names};
 use crate::agent::protocol::notes::asks_in;
 use crate::agent::protocol::reader::{Reader, decided, foreign, type_of};
 use crate::agent::protocol::words::{error_text, message_of, push_content, reported};
@@ -17,15 +17,20 @@ use crate::json::scan::{self, RawJson};
 /// the same types, are looked for before them.
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     // The `fullStream` of version 4 begins with a step.
-    let is_step = || members.is(Name::Type, "step-start") && RawJson::cut(frame.text).get("messageId").is_some();
+    let is_step = || {
+        let [message, request] = scan::pick(frame.text, ["messageId", "request"]);
+        members.is(Name::Type, "step-start") && message.is_some() && request.is_some()
+    };
     members.is(Name::Type, "start") || is_step() || steps_of(frame, members).is_some()
 }
 
 /// Returns the steps of a document that is a result, or `None` if it is none. Each step has its content, its reason to
 /// finish and its response. What has a text or a reason of its own is an agent's own document.
 fn steps_of<'a>(frame: &Frame<'a>, members: &Members<'_>) -> Option<RawJson<'a>> {
-    let is_open =
-        frame.source == Source::Document && !members.has_any(const { Names::of(&[Name::Text, Name::StopReason]) });
+    let is_open = frame.source == Source::Document
+        && !members.has_any(const { Names::of(&[Name::StopReason]) })
+        && !members.has_any(const { Names::of(&ANSWERS) })
+        && !members.has(Name::Message);
     let steps = RawJson::cut(frame.text).get("steps").filter(|_| is_open)?;
     let [content, reason, response] =
         scan::pick(steps.elements().last()?.raw(), ["content", "finishReason", "response"]);
@@ -37,8 +42,10 @@ fn steps_of<'a>(frame: &Frame<'a>, members: &Members<'_>) -> Option<RawJson<'a>>
 pub(super) struct Reading {
     /// A tool of this step waits for a person's approval. The stream ends in order then.
     is_waiting: bool,
-    /// The answer is a data stream that has told of no step: it need not tell of its end either.
+    /// The answer is a data stream that is under no step: it need not tell of its end either.
     is_bare: bool,
+    /// The last part that says something was the end of a step.
+    is_step_over: bool,
 }
 
 impl Reader for Reading {
@@ -94,22 +101,30 @@ impl Reader for Reading {
 
 impl Reading {
     /// Takes a part of a data stream, by its code. The last of a run is `d`. An error is one of the run, because up to
-    /// version 4 a tool that fails ends it. A step whose text goes on in the next one ends no message.
+    /// version 4 a tool that fails ends it. A step whose text goes on in the next one ends no message. Servers in
+    /// Python end the last step alone, so the end of a stream behind it ends the run.
     fn take_data(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let value = if scan::is_whole(frame.text) { RawJson::whole(frame.text) } else { RawJson::cut(frame.text) };
         self.is_bare |= !transcript.is_understood;
         transcript.is_understood = true;
+        // What a further step says replaces what the one before it said, and it ends by itself.
+        if matches!(frame.name, b"0" | b"9" | b"f") && std::mem::take(&mut self.is_step_over) {
+            self.is_bare = false;
+            transcript.finish = None;
+            transcript.begin_message();
+        }
         match frame.name {
             b"0" if transcript.wants_text() => transcript.delta(value.as_str()),
             b"3" => return Some(Verdict::Failed(reported(error_text(value)))),
             b"9" => transcript.progress.tool_uses += 1,
             b"d" => return self.take_finish(frame, transcript),
-            b"e" | b"f" => {
-                self.is_bare = false;
-                if frame.name == b"e" && !value.get("isContinued").is_some_and(RawJson::is_true) {
-                    transcript.begin_message();
-                }
+            b"e" if !value.get("isContinued").is_some_and(RawJson::is_true) => {
+                transcript.stopped(value.get("finishReason"));
+                transcript.add_usage(value.get("usage"));
+                self.is_bare = true;
+                self.is_step_over = true;
             }
+            b"f" => self.is_bare = false,
             _ => {}
         }
         None

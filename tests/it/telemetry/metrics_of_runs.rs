@@ -322,7 +322,7 @@ async fn any_agent_is_a_valid_dimension() {
     let stack = stack().await;
     let longest = "\u{fc}".repeat(128);
     let cases = [
-        ("agent \"7\" \\ {x}", "agent \"7\" \\ {x}"),
+        ("agent \"7\" \\ {x}", "agent \"7\" \\u{5c} {x}"),
         ("agent-\u{fc}-\u{1F600}", "agent-\\u{fc}-\\u{1f600}"),
         (&longest, &"\\u{fc}".repeat(128)),
         ("\u{3000}\u{a0}x", "\\u{3000}\\u{a0}x"),
