@@ -126,7 +126,7 @@ SDK_CALLS = {
     r"\bConditionCheck::builder\(\)": "dynamodb:ConditionCheckItem",
     r"\.\s*describe_user_pool\(\)": "cognito-idp:DescribeUserPool",
     r"\.\s*describe_user_pool_client\(\)": "cognito-idp:DescribeUserPoolClient",
-    r"\.\s*invoke\(\)": "lambda:InvokeFunction",
+    r"x-amz-invocation-type": "lambda:InvokeFunction",
     r"\.\s*create_schedule\(\)": "scheduler:CreateSchedule",
     r"\.\s*update_schedule\(\)": "scheduler:UpdateSchedule",
     r"\.\s*delete_schedule\(\)": "scheduler:DeleteSchedule",
