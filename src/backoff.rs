@@ -17,7 +17,7 @@ pub(crate) fn waits() -> impl Iterator<Item = Duration> + Send {
     exponential().with_max_times(MAX_TRIES - 1).build().map(full_jitter)
 }
 
-/// Returns waits without end, for a call that is tried until the deadline: random, up to 400 ms at first, and up to 5 s
+/// Returns waits without end, for a caller that has a limit of its own, such as the deadline: random, up to 400 ms at first, and up to 5 s
 /// at last.
 pub(crate) fn endless() -> impl Iterator<Item = Duration> + Send {
     exponential().without_max_times().build().map(full_jitter)

@@ -3,8 +3,13 @@
 //! process sends it. The SDK for Lambda would add to the binary.
 //! <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>
 
+mod answer;
+
 use std::{
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -13,15 +18,16 @@ use aws_types::service_config::ServiceConfigKey;
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{
-    Client, Method, Request, StatusCode, Url,
-    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+    Client, Method, Request, Url,
+    header::{CONTENT_TYPE, DATE, HeaderName, HeaderValue},
 };
-use serde_json::Value;
+use time::OffsetDateTime;
 use tokio::time::{sleep, timeout};
 
 use crate::{
     backoff,
     clients::{
+        lambda::answer::{Again, CLOCK_TOLERANCE, LONGEST_MESSAGE, again_after, clock_ahead, said},
         region::{Variant, address},
         sigv4::Signer,
     },
@@ -35,56 +41,31 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_TRIES: usize = 5;
 
 const INVOCATION_TYPE: HeaderName = HeaderName::from_static("x-amz-invocation-type");
-const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 const TRACE: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 /// The characters of a path's segment that are encoded: all but those that RFC 3986 calls unreserved.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// The longest part of an answer's error that is kept, in bytes.
-const LONGEST_MESSAGE: usize = 200;
-
-/// The statuses after which the AWS SDKs try again, whatever the answer's code is.
-const TRANSIENT: [u16; 5] = [429, 500, 502, 503, 504];
-/// The codes after which the AWS SDKs try again, whatever the answer's status is: those of throttling, and two of time.
-const TRANSIENT_CODES: [&str; 16] = [
-    "Throttling",
-    "ThrottlingException",
-    "ThrottledException",
-    "RequestThrottledException",
-    "TooManyRequestsException",
-    "ProvisionedThroughputExceededException",
-    "TransactionInProgressException",
-    "RequestLimitExceeded",
-    "BandwidthLimitExceeded",
-    "LimitExceededException",
-    "RequestThrottled",
-    "SlowDown",
-    "PriorRequestNotComplete",
-    "EC2ThrottledException",
-    "RequestTimeout",
-    "RequestTimeoutException",
-];
+/// The factor by which the waits are longer after throttling, as in the AWS SDKs: then the first is up to 1 s.
+const THROTTLED: f64 = 2.5;
 
 /// The reason why Lambda did not accept an event.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DispatchError {
-    /// Lambda answered with an error.
-    #[error("Lambda Invoke failed: {code}: {message}")]
-    Service {
-        /// Lambda's error code.
-        code: String,
-        /// Lambda's own words.
-        message: String,
-    },
+    /// Lambda answered with an error: with its code, or the status if there is none, and its own words unless these
+    /// may quote the event.
+    #[error("Lambda Invoke failed: {0}")]
+    Service(String),
     /// No answer came, so it is unknown whether the event was queued.
     #[error("Lambda Invoke got no answer: {0}")]
     NoAnswer(String),
+    /// Nothing was sent: the address or the credentials are unusable.
+    #[error("Lambda Invoke was not sent: {0}")]
+    NotSent(String),
 }
 
 /// Why one try has failed.
 struct Failed {
     error: DispatchError,
-    /// True if another try may succeed.
-    is_transient: bool,
+    again: Again,
 }
 
 /// An Invoke, without what each try adds.
@@ -102,18 +83,26 @@ pub struct Dispatcher {
     http: Client,
     signer: Signer,
     endpoint: OnceLock<Result<Url, String>>,
+    /// The seconds by which Lambda's clock was ahead of this one, once that was found wrong.
+    clock_ahead: AtomicI64,
 }
 
 impl Dispatcher {
     /// Creates the API on the shared configuration. Its requests go through `http`. This makes none yet.
     pub fn new(aws: &SdkConfig, http: Client) -> Self {
-        Self { aws: aws.clone(), http, signer: Signer::new(aws), endpoint: OnceLock::new() }
+        Self {
+            aws: aws.clone(),
+            http,
+            signer: Signer::new(aws),
+            endpoint: OnceLock::new(),
+            clock_ahead: AtomicI64::new(0),
+        }
     }
 
     /// Queues one asynchronous invocation, in at most five tries of 5 s each and 20 s in all. Only what the AWS SDKs
-    /// take for transient or throttled is tried again. A try whose answer was lost may have queued one already.
-    /// Execution ids then make the second one a duplicate. `trace` is the X-Ray header of the invocation that hands on:
-    /// Lambda recognises by it a function that invokes itself in a circle
+    /// take for transient or throttled is tried again, and a refusal that a wrong clock explains. A try whose answer was
+    /// lost may have queued one already. Execution ids then make the second one a duplicate. `trace` is the X-Ray header
+    /// of the invocation that hands on: Lambda recognises by it a function that invokes itself in a circle
     /// (<https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html>). Without it, a function's environment
     /// is asked for one. A value that no header can hold is left out.
     ///
@@ -122,53 +111,65 @@ impl Dispatcher {
     /// same.
     pub async fn invoke(&self, function: &str, payload: String, trace: Option<&str>) -> Result<(), DispatchError> {
         let endpoint = self.endpoint.get_or_init(|| endpoint(&self.aws)).as_ref();
-        let endpoint = endpoint.map_err(|error| DispatchError::NoAnswer(error.clone()))?;
+        let endpoint = endpoint.map_err(|error| DispatchError::NotSent(error.clone()))?;
         let region = self.aws.region().map(AsRef::as_ref).unwrap_or_default();
         let trace = trace_header(trace, |name| std::env::var(name).ok());
         let invoke = Invoke { url: invocations(endpoint, function), region, payload: payload.into(), trace };
-        let answered = timeout(OPERATION_TIMEOUT, Box::pin(self.tries(&invoke))).await;
-        answered.unwrap_or_else(|_| Err(late(OPERATION_TIMEOUT)))
+        let mut last = None;
+        let answered = timeout(OPERATION_TIMEOUT, Box::pin(self.tries(&invoke, &mut last))).await;
+        answered.unwrap_or_else(|_| Err(late(OPERATION_TIMEOUT, last.as_ref())))
     }
 
-    /// Sends an Invoke until it is accepted, refused, or tried five times.
+    /// Sends an Invoke until it is accepted, refused, or tried five times. `last` is the error of the last try but one.
     ///
     /// # Errors
     /// Returns the error of the last try.
-    async fn tries(&self, invoke: &Invoke<'_>) -> Result<(), DispatchError> {
+    async fn tries(&self, invoke: &Invoke<'_>, last: &mut Option<DispatchError>) -> Result<(), DispatchError> {
         let mut waits = backoff::endless().take(MAX_TRIES - 1);
         loop {
             let tried = timeout(ATTEMPT_TIMEOUT, self.try_invoke(invoke)).await;
             let failed = match tried {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(failed)) => failed,
-                Err(_) => Failed { error: late(ATTEMPT_TIMEOUT), is_transient: true },
+                Err(_) => Failed { error: late(ATTEMPT_TIMEOUT, None), again: Again::Maybe },
             };
-            let Some(wait) = waits.next().filter(|_| failed.is_transient) else { return Err(failed.error) };
-            // Lambda's words are left out, because they may quote what was sent.
-            let (DispatchError::Service { code: cause, .. } | DispatchError::NoAnswer(cause)) = &failed.error;
-            tracing::warn!(cause, "the event is not handed on yet, trying again");
-            sleep(wait).await;
+            let Some(wait) = waits.next().filter(|_| failed.again != Again::No) else { return Err(failed.error) };
+            tracing::warn!(cause = %failed.error, "the event is not handed on yet, trying again");
+            *last = Some(failed.error);
+            sleep(if failed.again == Again::Later { wait.mul_f64(THROTTLED) } else { wait }).await;
         }
     }
 
-    /// Sends an Invoke once. The caller limits its time.
+    /// Sends an Invoke once. The caller limits its time. If a refusal tells a wrong clock, the next try is signed by
+    /// Lambda's.
     ///
     /// # Errors
-    /// The error says whether another try may succeed. What cannot be signed, never can.
+    /// The error says whether another try may succeed. What cannot be signed or sent, never can.
     async fn try_invoke(&self, invoke: &Invoke<'_>) -> Result<(), Failed> {
-        let no_answer = |error, is_transient| Failed { error: DispatchError::NoAnswer(error), is_transient };
-        let request = self.signed_request(invoke).await.map_err(|error| no_answer(error, false))?;
-        let lost = |error: reqwest::Error| no_answer(chain(&error.without_url()), true);
-        let response = self.http.execute(request).await.map_err(lost)?;
+        let not_sent = |error| Failed { error: DispatchError::NotSent(error), again: Again::No };
+        let request = self.signed_request(invoke).await.map_err(not_sent)?;
+        let response = self.http.execute(request).await.map_err(|error| match error.is_builder() {
+            true => not_sent(chain(&error.without_url())),
+            false => Failed { error: DispatchError::NoAnswer(chain(&error.without_url())), again: Again::Maybe },
+        })?;
         let (status, headers) = (response.status(), response.headers().clone());
         // The event is queued, whatever becomes of the body, which is empty.
         if status.is_success() {
             return Ok(());
         }
-        let body = response.bytes().await.map_err(lost)?;
-        let (code, message) = said(&headers, &body);
-        let is_transient = is_transient(status, &code);
-        Err(Failed { error: DispatchError::Service { code, message }, is_transient })
+        // A refusal whose words are lost is a refusal.
+        let body = response.bytes().await.unwrap_or_default();
+        let (code, words) = said(status, &headers, &body);
+        let mut again = again_after(status, &code);
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        let used = self.clock_ahead.load(Ordering::Relaxed);
+        if let Some(ahead) =
+            clock_ahead(&code, headers.get(DATE), now).filter(|ahead| (ahead - used).abs() > CLOCK_TOLERANCE)
+        {
+            self.clock_ahead.store(ahead, Ordering::Relaxed);
+            again = Again::Maybe;
+        }
+        Err(Failed { error: DispatchError::Service(words), again })
     }
 
     /// Builds and signs the request of one try.
@@ -183,15 +184,20 @@ impl Dispatcher {
         headers.extend(invoke.trace.clone().map(|trace| (TRACE, trace)));
         *request.body_mut() = Some(invoke.payload.clone().into());
         let key = self.signer.key("lambda", invoke.region).await.map_err(|error| error.to_string())?;
-        let signature = key.sign(&request, SystemTime::now()).map_err(|error| error.to_string())?;
+        let ahead = self.clock_ahead.load(Ordering::Relaxed);
+        let by = Duration::from_secs(ahead.unsigned_abs());
+        let now = SystemTime::now();
+        let at = if ahead < 0 { now.checked_sub(by) } else { now.checked_add(by) }.unwrap_or(now);
+        let signature = key.sign(&request, at).map_err(|error| error.to_string())?;
         request.headers_mut().extend(signature);
         Ok(request)
     }
 }
 
-/// Returns the error of an answer that did not come within `limit`.
-fn late(limit: Duration) -> DispatchError {
-    DispatchError::NoAnswer(format!("no answer within {} s", limit.as_secs()))
+/// Returns the error of an answer that did not come within `limit`, with that of the try before.
+fn late(limit: Duration, before: Option<&DispatchError>) -> DispatchError {
+    let before = before.map(|error| format!("; before: {error}")).unwrap_or_default();
+    DispatchError::NoAnswer(format!("no answer within {} s{before}", limit.as_secs()))
 }
 
 /// Returns Lambda's address as the AWS SDKs find it: the one that the program set, the one for Lambda in the
@@ -208,6 +214,9 @@ pub fn endpoint(aws: &SdkConfig) -> Result<Url, String> {
     let given = if is_set_here { None } else { own() }.or_else(|| aws.endpoint_url().map(str::to_owned));
     let region = aws.region().map(AsRef::as_ref).unwrap_or_default();
     let [is_fips, is_dual_stack] = [aws.use_fips(), aws.use_dual_stack()].map(Option::unwrap_or_default);
+    if given.is_some() && (is_fips || is_dual_stack) {
+        return Err("an endpoint of one's own is neither one of FIPS nor dual-stack: leave one of them out".to_owned());
+    }
     endpoint_of(given.as_deref(), region, Variant { is_fips, is_dual_stack })
 }
 
@@ -243,30 +252,16 @@ fn trace_header(given: Option<&str>, var: impl Fn(&str) -> Option<String>) -> Op
     HeaderValue::try_from(given.map(str::to_owned).or_else(of_environment)?).ok()
 }
 
-/// Returns the code and the message of an answer that is an error.
-fn said(headers: &HeaderMap, body: &[u8]) -> (String, String) {
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let text = |names: &[&str]| names.iter().find_map(|name| body[*name].as_str());
-    let named = headers.get(ERROR_TYPE).and_then(|value| value.to_str().ok());
-    let code = named.or_else(|| text(&["code", "__type"])).unwrap_or_default();
-    // Behind the colon is a URL, and before the # a namespace.
-    let code = code.split(':').next().unwrap_or_default();
-    let code = code.rsplit('#').next().filter(|code| !code.is_empty()).unwrap_or("unknown error");
-    let message = text(&["message", "Message", "errorMessage"]).unwrap_or_default();
-    (cut(code, LONGEST_MESSAGE).to_owned(), cut(message, LONGEST_MESSAGE).to_owned())
-}
-
-/// Returns true if another try may succeed after an answer with this status and this code.
-fn is_transient(status: StatusCode, code: &str) -> bool {
-    TRANSIENT.contains(&status.as_u16()) || TRANSIENT_CODES.contains(&code)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpListener,
+    };
+
     use aws_config::{BehaviorVersion, Region};
     use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
     use aws_types::{origin::Origin, service_config::LoadServiceConfig};
-    use serde_json::json;
 
     use super::*;
     use crate::clients::http::Clients;
@@ -313,6 +308,10 @@ mod tests {
             (None, variable(), None, regional),
         ] {
             assert_eq!(endpoint(&aws(url, origin, own).build()).unwrap().as_str(), expected, "{url:?} {own:?}");
+        }
+        for (is_fips, is_dual_stack) in [(true, false), (false, true)] {
+            let given = aws(None, variable(), own).use_fips(is_fips).use_dual_stack(is_dual_stack).build();
+            assert!(endpoint(&given).is_err(), "nobody knows whether an endpoint of one's own is such a one");
         }
         let both = aws(None, Origin::shared_config(), None).use_fips(true).use_dual_stack(true).build();
         assert_eq!(endpoint(&both).unwrap().as_str(), "https://lambda-fips.us-east-1.api.aws/");
@@ -383,46 +382,41 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_error_is_that_of_the_header_or_of_the_body() {
-        for (header, body, code, message) in [
-            (Some("A:http://x/"), json!({"__type": "B", "Message": "m"}).to_string(), "A", "m"),
-            (Some("x#A:http://x/"), "{".to_owned(), "A", ""),
-            (None, json!({"__type": "com.amazonaws#B", "message": "m"}).to_string(), "B", "m"),
-            (None, json!({"code": "C", "__type": "B", "errorMessage": "m"}).to_string(), "C", "m"),
-            (None, json!({"code": 1, "message": ["m"]}).to_string(), "unknown error", ""),
-            (None, "<html>".to_owned(), "unknown error", ""),
-            (Some(""), String::new(), "unknown error", ""),
-            (None, json!(["code"]).to_string(), "unknown error", ""),
-            (None, json!({"message": "é".repeat(150)}).to_string(), "unknown error", &"é".repeat(100)),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.extend(header.map(|value| (ERROR_TYPE, HeaderValue::from_static(value))));
-            assert_eq!(said(&headers, body.as_bytes()), (code.to_owned(), message.to_owned()), "{header:?} {body}");
-        }
-    }
-
-    #[test]
-    fn what_is_transient_or_throttled_is_tried_again() {
-        for (status, code, expected) in [
-            (429, "unknown error", true),
-            (429, "TooManyRequestsException", true),
-            (500, "ServiceException", true),
-            (502, "EC2UnexpectedException", true),
-            (503, "unknown error", true),
-            (504, "unknown error", true),
-            (400, "ThrottlingException", true),
-            (400, "RequestTimeout", true),
-            (408, "RequestTimeoutException", true),
-            (301, "unknown error", false),
-            (400, "InvalidRequestContentException", false),
-            (403, "AccessDeniedException", false),
-            (404, "ResourceNotFoundException", false),
-            (408, "unknown error", false),
-            (413, "RequestTooLargeException", false),
-            (501, "unknown error", false),
-        ] {
-            assert_eq!(is_transient(StatusCode::from_u16(status).unwrap(), code), expected, "{status} {code}");
-        }
+    #[tokio::test]
+    async fn a_refusal_by_another_clock_is_signed_again_by_that_clock() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let ahead = OffsetDateTime::now_utc() + Duration::from_secs(600);
+        let (weekday, month, (hour, minute, second)) =
+            (ahead.weekday().to_string(), ahead.month().to_string(), ahead.to_hms());
+        let day = format!("{weekday:.3}, {:02} {month:.3} {}", ahead.day(), ahead.year());
+        let date = format!("{day} {hour:02}:{minute:02}:{second:02} GMT");
+        let refused = format!(
+            "HTTP/1.1 403 Forbidden\r\nx-amzn-errortype: InvalidSignatureException\r\ndate: {date}\r\n\
+             content-length: 0\r\nconnection: close\r\n\r\n"
+        );
+        let serving = std::thread::spawn(move || {
+            ["HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n", &refused]
+                .map(str::to_owned)
+                .into_iter()
+                .rev()
+                .map(|answer| {
+                    let (mut stream, _) = listener.accept().unwrap();
+                    let mut request = [0; 4096];
+                    let length = stream.read(&mut request).unwrap();
+                    stream.write_all(answer.as_bytes()).unwrap();
+                    let request = String::from_utf8_lossy(&request[..length]).into_owned();
+                    request.split_once("x-amz-date: ").unwrap().1[..13].to_owned()
+                })
+                .collect::<Vec<_>>()
+        });
+        let dispatcher = dispatcher(&aws(Some(&url), Origin::shared_config(), None).build());
+        assert_eq!(dispatcher.invoke(ARN, "{}".to_owned(), None).await, Ok(()));
+        let hours = |at: OffsetDateTime| (at.hour(), at.minute());
+        let told = |date: &str| (date[9..11].parse::<u8>().unwrap(), date[11..13].parse::<u8>().unwrap());
+        let signed = serving.join().unwrap();
+        assert_ne!(told(&signed[0]), hours(ahead));
+        let close = [ahead, ahead + Duration::from_secs(60)].map(hours);
+        assert!(close.contains(&told(&signed[1])), "{signed:?} {ahead}");
     }
 }

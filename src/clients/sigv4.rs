@@ -69,21 +69,25 @@ impl Signer {
     }
 
     /// Returns the cached credentials if they end later than 5 minutes after `now`, else those that the provider gives,
-    /// which are cached. Credentials without an end are never taken from the cache.
+    /// which are cached. If it gives none, the cached ones are good until their end. Credentials without an end are
+    /// never taken from the cache.
     ///
     /// # Errors
-    /// Returns an error if no provider is configured, or it gives no credentials.
+    /// Returns an error if no provider is configured, or it gives no credentials and none are left.
     async fn credentials(&self, now: SystemTime) -> Result<Credentials, SignError> {
-        let lasts = |credentials: &Credentials| credentials.expiry().is_some_and(|end| end > now + RENEW_BEFORE);
-        let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner).clone().filter(lasts);
-        if let Some(credentials) = cached {
-            return Ok(credentials);
+        let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(credentials) = cached.as_ref().filter(|kept| lasts_until(kept, now + RENEW_BEFORE)) {
+            return Ok(credentials.clone());
         }
         let Some(provider) = &self.provider else {
             return Err(SignError::Credentials("none are configured".to_owned()));
         };
-        let credentials = provider.provide_credentials().await;
-        let credentials = credentials.map_err(|error| SignError::Credentials(chain(&error)))?;
+        let credentials = match (provider.provide_credentials().await, cached.filter(|kept| lasts_until(kept, now))) {
+            (Ok(credentials), _) => credentials,
+            // They are replaced before their end, and until then they are good.
+            (Err(_), Some(kept)) => return Ok(kept),
+            (Err(error), None) => return Err(SignError::Credentials(chain(&error))),
+        };
         *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = Some(credentials.clone());
         Ok(credentials)
     }
@@ -134,6 +138,11 @@ impl SigningKey {
     }
 }
 
+/// Returns true if credentials have an end, and that is later than `at`.
+fn lasts_until(credentials: &Credentials, at: SystemTime) -> bool {
+    credentials.expiry().is_some_and(|end| end > at)
+}
+
 /// Returns the host header as HTTP/1.1 sends it: with the port unless it is the scheme's usual one.
 fn host(request: &Request) -> String {
     let host = request.url().host_str().unwrap_or_default();
@@ -156,6 +165,7 @@ impl std::fmt::Debug for SigningKey {
 
 #[cfg(test)]
 mod tests {
+    use aws_credential_types::provider::{error::CredentialsError, future};
     use reqwest::Method;
 
     use super::*;
@@ -234,5 +244,31 @@ mod tests {
             signed(("ssm", "us-east-1", None), "http://127.0.0.1:8080/", &ssm, r#"{"Name":"/agents/key"}"#).1,
             "d46a5b1ffcdf04bd815507f93b69dcde349fd7e79f2596be76f9c4ab4bd4f114"
         );
+    }
+
+    /// Gives credentials once, and fails after that.
+    #[derive(Debug)]
+    struct Once(Mutex<Option<Credentials>>);
+
+    impl ProvideCredentials for Once {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            let gone = || CredentialsError::provider_error("no answer");
+            future::ProvideCredentials::ready(self.0.lock().unwrap().take().ok_or_else(gone))
+        }
+    }
+
+    #[tokio::test]
+    async fn credentials_are_used_to_their_end_if_no_others_are_given() {
+        let now = SystemTime::now();
+        let minutes = |count: u64| now + Duration::from_secs(60 * count);
+        let given = Credentials::new("key", "secret", None, Some(minutes(2)), "test");
+        let provider = SharedCredentialsProvider::new(Once(Mutex::new(Some(given))));
+        let signer = Signer { provider: Some(provider), cached: Mutex::default() };
+        for (at, is_given) in [(0, true), (1, true), (2, false), (3, false)] {
+            assert_eq!(signer.credentials(minutes(at)).await.is_ok(), is_given, "{at}");
+        }
     }
 }

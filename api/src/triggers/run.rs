@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use agent_trigger::domain::fire::{Identity, execution_id};
+use agent_trigger::{
+    clients::lambda::DispatchError,
+    domain::fire::{Identity, execution_id},
+};
 use axum::extract::State;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -61,7 +64,11 @@ pub async fn invoke(api: &Api, event: &Value) -> Result<(), ApiError> {
     let invoking = api.dispatcher.invoke(&api.settings.run_function, event.to_string(), None);
     invoking.await.map_err(|error| {
         tracing::error!(cause = %error, "the run function could not be invoked");
-        ApiError::Unavailable("the run function could not be invoked; it is unknown whether the run begins".to_owned())
+        let begins = match error {
+            DispatchError::NoAnswer(_) => "; it is unknown whether the run begins",
+            DispatchError::Service(_) | DispatchError::NotSent(_) => "",
+        };
+        ApiError::Unavailable(format!("the run function could not be invoked{begins}"))
     })
 }
 

@@ -13,9 +13,9 @@ use crate::support::{
 
 const ARN: &str = "arn:aws:bedrock-agentcore:eu-west-1:123456789012:runtime/my-agent";
 const RUNTIME: &str = "/runtimes/arn%3Aaws%3Abedrock-agentcore%3Aeu-west-1%3A123456789012%3Aruntime%2Fmy-agent";
-const TOKEN: &str = "a-session-token/with+signs==";
+pub(crate) const TOKEN: &str = "a-session-token/with+signs==";
 
-fn verifier(service: &str, region: &str) -> Verifier {
+pub(crate) fn verifier(service: &str, region: &str) -> Verifier {
     Verifier {
         access_key: "standin".to_owned(),
         secret_key: "standin".to_owned(),

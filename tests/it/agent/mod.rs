@@ -3,7 +3,7 @@
 mod accepted_ends;
 mod agentcore_stop;
 mod agents_table;
-mod authorization;
+pub(crate) mod authorization;
 mod before_acceptance;
 mod by_id;
 mod captured_answers;

@@ -98,6 +98,44 @@ async fn invokes_that_recover_within_the_retries_cost_nothing() {
 }
 
 #[tokio::test]
+async fn an_invoke_without_an_answer_is_tried_again_and_given_up_in_time() {
+    let stack = stack().await;
+    let ids = subscribe_many(&stack, 3);
+    stack.pool(2, &[]);
+    let once = stack.lambda.inject(of(&ids[0], Fault::Hang).once());
+    let lost = stack.lambda.inject(of(&ids[1], Fault::ApplyThenHang).once());
+    // Longer than all tries of one attempt.
+    let never = stack.lambda.inject(of(&ids[2], Fault::Hang).times(4));
+    let event = order();
+    let request_id = stack.invoke_async(Invocation::event(&event).timeout(Duration::from_secs(60)));
+    stack.lambda.idle().await;
+    let seen = invocation(&stack, &request_id);
+    assert_dispatch_failed(&seen.outcomes[0], "1 of 3", &stack);
+    let message = seen.outcomes[0].body()["message"].as_str().unwrap().to_owned();
+    assert!(
+        message.contains("no answer within 20 s; before: Lambda Invoke got no answer: no answer within 5 s"),
+        "{message}"
+    );
+    assert_summary(&seen.outcomes[1], &event, json!({"subscriptions": 3, "dispatched": 3}));
+    assert_eq!((once.hits(), lost.hits(), never.hits()), (1, 1, 4));
+    assert_each_ran_once(&stack, &ids);
+    stack.assert_clean();
+}
+
+#[tokio::test]
+async fn an_invoke_is_signed_as_it_is_sent() {
+    let stack = stack().await;
+    let ids = subscribe_many(&stack, 2);
+    let token = crate::agent::authorization::TOKEN;
+    stack.lambda.require_signature(crate::agent::authorization::verifier("lambda", "us-east-1"));
+    let function = stack.function(&[("AWS_SESSION_TOKEN", token)]).await;
+    let event = Invocation::event(&order()).function_arn(&format!("{FUNCTION_ARN}:$LATEST"));
+    let outcome = function.invoke(event).await;
+    assert_eq!(outcome.body()["dispatched"], 2, "{outcome:?}");
+    assert_eq!(stack.lambda.accepted(), ids.len());
+}
+
+#[tokio::test]
 async fn a_dispatcher_killed_half_way_is_made_up_for_by_its_retry() {
     let stack = stack().await;
     let ids = subscribe_many(&stack, 30);

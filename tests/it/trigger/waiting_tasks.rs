@@ -87,14 +87,19 @@ async fn a_run_that_is_skipped_has_its_task_too() {
     assert_eq!(with_token(&stack).len(), 1);
 }
 
-#[tokio::test]
-async fn a_stopped_caller_cancels_what_runs_and_what_comes_later() {
+/// Returns a function whose agent waits at the gate in the middle of its answer, and another to stop the run.
+async fn begun() -> (Stack, Lambda, Gate, Lambda) {
     let stack = stack().await;
     subscribe(&stack, "t", json!({}));
-    let function = stack.function(&[short_lease()]).await;
     let gate = Gate::new();
     stack.agent.queue(Script::ndjson_happy("three files").midway(Step::Gate(gate.clone())));
-    let canceller = stack.function(&[short_lease()]).await;
+    let [function, canceller] = [stack.function(&[short_lease()]).await, stack.function(&[short_lease()]).await];
+    (stack, function, gate, canceller)
+}
+
+#[tokio::test]
+async fn a_stopped_caller_cancels_what_runs_and_what_comes_later() {
+    let (stack, function, gate, canceller) = begun().await;
     let event = command(json!({}));
     let stopping = async {
         gate.reached().await;
@@ -147,12 +152,7 @@ async fn a_caller_that_is_redriven_after_its_stop_gets_its_run() {
 /// EventBridge delivers the event of a stop for a day, and more than once.
 #[tokio::test]
 async fn a_late_stop_cancels_no_run_of_after_the_redrive() {
-    let stack = stack().await;
-    subscribe(&stack, "t", json!({}));
-    let function = stack.function(&[short_lease()]).await;
-    let gate = Gate::new();
-    stack.agent.queue(Script::ndjson_happy("three files").midway(Step::Gate(gate.clone())));
-    let canceller = stack.function(&[short_lease()]).await;
+    let (stack, function, gate, canceller) = begun().await;
     let stopping = async {
         gate.reached().await;
         let stop = changed(cancel(CALLER), json!({"time": "2026-01-31T07:00:00Z"}));

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{OriginalUri, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -21,6 +21,7 @@ use crate::faults::{Fault, Injected, Rule, Rules, play};
 use crate::net::{ANY_PORT, Server, drop_connection};
 use crate::pool::Pool;
 use crate::runtime_api::{Invocation, Outcome};
+use crate::sigv4::{Signed, Verifier};
 use crate::stack::Lambda;
 
 /// The function that runs agents.
@@ -87,6 +88,7 @@ struct Book {
     retries: usize,
     retry_delay: Duration,
     timeout: Duration,
+    verifier: Option<Verifier>,
 }
 
 type Receiver = Arc<dyn Fn(Vec<u8>) + Send + Sync>;
@@ -178,7 +180,16 @@ impl Queue {
     }
 
     /// Answers an Invoke.
-    fn serve(&self, function: &str, headers: &HeaderMap, payload: &Bytes) -> Response {
+    fn serve(&self, function: &str, path: &str, headers: &HeaderMap, payload: &Bytes) -> Response {
+        if let Some(verifier) = &self.book().verifier {
+            let lines: Vec<_> = headers
+                .iter()
+                .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+                .collect();
+            if let Err(problem) = verifier.verify(Signed { method: "POST", path, headers: &lines, body: payload }) {
+                return error(403, "InvalidSignatureException", &problem);
+            }
+        }
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         if !header("authorization").is_some_and(|a| a.starts_with("AWS4-") && a.contains("/lambda/aws4_request")) {
             return error(403, "MissingAuthenticationTokenException", "Missing Authentication Token");
@@ -196,7 +207,10 @@ impl Queue {
             return error(413, "RequestTooLargeException", &message);
         }
         if serde_json::from_slice::<serde::de::IgnoredAny>(payload).is_err() {
-            return error(400, "InvalidRequestContentException", "Could not parse request body into json");
+            // Lambda quotes what it cannot read.
+            let quoted = String::from_utf8_lossy(payload);
+            let message = format!("Could not parse request body into json: {quoted}");
+            return error(400, "InvalidRequestContentException", &message);
         }
         if let Some(receive) = other {
             receive(payload.to_vec());
@@ -282,6 +296,11 @@ impl LambdaApi {
     }
 
     // Its behaviour.
+
+    /// From now on only requests that this verifier accepts are answered.
+    pub fn require_signature(&self, verifier: Verifier) {
+        self.0.queue.book().verifier = Some(verifier);
+    }
 
     /// Adds a rule (operation `Invoke`). If several match, the one added first decides.
     pub fn inject(&self, rule: Rule) -> Injected {
@@ -410,6 +429,7 @@ impl Drop for InFlight {
 async fn invoke(
     State(queue): State<Arc<Queue>>,
     Path(function): Path<String>,
+    OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
     payload: Bytes,
 ) -> Response {
@@ -418,7 +438,7 @@ async fn invoke(
     // In a task of its own: a request that the client has given up on is still accepted, as it would be behind a real
     // network.
     let played = tokio::spawn(async move {
-        let apply = async { queue.serve(&function, &headers, &payload) };
+        let apply = async { queue.serve(&function, uri.path(), &headers, &payload) };
         play(fault, apply, refuse).await
     });
     played.await.unwrap_or_else(|_| drop_connection())
