@@ -129,7 +129,7 @@ async fn an_invoke_is_signed_as_it_is_sent() {
     let token = crate::agent::authorization::TOKEN;
     stack.lambda.require_signature(crate::agent::authorization::verifier("lambda", "us-east-1"));
     let function = stack.function(&[("AWS_SESSION_TOKEN", token)]).await;
-    let event = Invocation::event(&order()).function_arn(&format!("{FUNCTION_ARN}:$LATEST"));
+    let event = Invocation::event(&order()).function_arn(format!("{FUNCTION_ARN}:$LATEST"));
     let outcome = function.invoke(event).await;
     assert_eq!(outcome.body()["dispatched"], 2, "{outcome:?}");
     assert_eq!(stack.lambda.accepted(), ids.len());
