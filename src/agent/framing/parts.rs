@@ -25,8 +25,7 @@ pub(super) fn begins(text: &[u8], ended: bool) -> Option<bool> {
     }
 }
 
-/// Returns a line as a part, or `None` if it is none. Of a line too long to keep, the part has the
-/// beginning.
+/// Returns a line as a part, or `None` if it is none. A part of a line that is too long to keep has its beginning.
 pub(super) fn part_of(line: Line<'_>) -> Option<Frame<'_>> {
     if !is_part(line.bytes) {
         return None;

@@ -47,14 +47,14 @@ pub(super) const CLOCK_TOLERANCE: i64 = 4 * 60;
 /// The code of an event that Lambda does not take for JSON. Its message quotes the event.
 const QUOTING: &str = "InvalidRequestContentException";
 
-/// How another try may end after one has failed.
+/// Whether another try may succeed after one has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Again {
-    /// As this one.
+    /// It would fail in the same way.
     No,
-    /// Well.
+    /// It may succeed.
     Maybe,
-    /// Well after a longer wait: Lambda has too much to do.
+    /// It may succeed after a longer wait, because Lambda has too much to do.
     Later,
 }
 
@@ -84,7 +84,7 @@ pub(super) fn is_code(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// Returns how another try may end after an answer with this status and this code.
+/// Returns whether another try may succeed after an answer with this status and this code.
 pub(super) fn again_after(status: StatusCode, code: &str) -> Again {
     if status == StatusCode::TOO_MANY_REQUESTS || THROTTLING.contains(&code) {
         Again::Later
