@@ -261,7 +261,7 @@ impl Agents {
     /// read. A token is forgotten after 401 alone, a secret also after 403. The caller limits the number of tries.
     pub fn is_renewable(&self, agent: &Agent, authorization: &Authorization, error: &AgentError) -> bool {
         match (&agent.definition.auth, authorization) {
-            (AgentAuth::Cognito, Authorization::Bearer(token)) if matches!(error, AgentError::Unauthorized) => {
+            (AgentAuth::Cognito, Authorization::Bearer(token)) if matches!(error, AgentError::Unauthorized { .. }) => {
                 self.tokens.forget(token);
                 true
             }

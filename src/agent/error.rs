@@ -23,7 +23,10 @@ pub enum AgentError {
     },
     /// It refused the token.
     #[error("the agent answered 401 Unauthorized")]
-    Unauthorized,
+    Unauthorized {
+        /// The beginning of the body, for the record alone.
+        said: Option<String>,
+    },
     /// It refused the call for good.
     #[error("the agent answered {status}")]
     Rejected {
@@ -71,7 +74,7 @@ impl AgentError {
     /// with the other.
     pub(crate) fn refuses_caller(&self) -> bool {
         match self {
-            Self::Unauthorized => true,
+            Self::Unauthorized { .. } => true,
             Self::Rejected { status, .. } => *status == StatusCode::FORBIDDEN,
             _ => false,
         }
@@ -86,8 +89,9 @@ impl From<AgentError> for Failure {
         let fatal = |error_type| Self::fatal(error_type, message.clone());
         match error {
             AgentError::Unavailable { .. } => Self::retryable(ErrorType::AgentUnavailable, message),
-            AgentError::Unauthorized => fatal(ErrorType::AgentRejected),
-            AgentError::Rejected { said, .. } => Self { agent_said: said, ..fatal(ErrorType::AgentRejected) },
+            AgentError::Unauthorized { said } | AgentError::Rejected { said, .. } => {
+                Self { agent_said: said, ..fatal(ErrorType::AgentRejected) }
+            }
             AgentError::Failed { said, .. } => Self { agent_said: said, ..fatal(ErrorType::AgentFailed) },
             AgentError::NoAnswer(_) | AgentError::HeadTooLarge => fatal(ErrorType::AgentFailed),
             AgentError::Torn(_) => fatal(ErrorType::StreamInterrupted),

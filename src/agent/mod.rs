@@ -249,7 +249,9 @@ impl Agent {
                 let head = Head::read(status.as_u16(), response.headers(), Some(self.definition.protocol()))?;
                 Ok(Answer { response, head })
             }
-            StatusClass::Unauthorized => Err(AgentError::Unauthorized),
+            StatusClass::Unauthorized => {
+                Err(AgentError::Unauthorized { said: error_body(response, call, authorization).await })
+            }
             StatusClass::NotAccepted => Err(AgentError::Unavailable {
                 cause: format!("it answered {status}"),
                 retry_after: retry_after.and_then(|value| status::retry_after(value, SystemTime::now().into())),

@@ -55,6 +55,17 @@ async fn answers_on_one_connection_are_told_apart() {
         assert_eq!(is_of, [number]);
     }
     assert!(!answers[0].is_of(""));
+    // A run in a chain gets the answer of the one before it, which names that one's session.
+    let own = |body: &str| Relayed { request: body.as_bytes().to_vec(), ..Relayed::default() };
+    let [by_header, by_member] = [
+        own(
+            "POST / HTTP/1.1\r\nX-Amzn-Bedrock-AgentCore-Runtime-Session-Id: s-2\r\n\r\n{\"prompt\":\"{\\\"sessionId\\\":\\\"s-1\\\"}\"}",
+        ),
+        own("POST / HTTP/1.1\r\n\r\n{\"threadId\":\"s-2\",\"messages\":[\"{\\\"sessionId\\\":\\\"s-1\\\"}\"]}"),
+    ];
+    for answer in [by_header, by_member] {
+        assert!(answer.is_of("s-2") && !answer.is_of("s-1"), "{:?}", String::from_utf8_lossy(&answer.request));
+    }
     assert_eq!(answers[0].content_type.as_deref(), Some("text/event-stream"));
 }
 

@@ -79,9 +79,13 @@ impl AgentRequest {
         }
     }
 
-    /// Returns true if the call names this session, in the header or in whatever member its protocol has for it.
+    /// Returns true if the call names this session as its own, in the header or in whatever member its protocol has for
+    /// it. The session of the run before it in a chain may stand within its prompt.
     pub fn is_of(&self, session: &str) -> bool {
-        self.session() == session || (!session.is_empty() && self.body.to_string().contains(session))
+        match self.session() {
+            "" => !session.is_empty() && self.body.to_string().contains(&format!("\"{session}\"")),
+            own => own == session,
+        }
     }
 
     /// Returns the prompt, or the whole body where the prompt stands somewhere else in it.

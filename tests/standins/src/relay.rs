@@ -36,9 +36,14 @@ pub struct Relayed {
 }
 
 impl Relayed {
-    /// Returns true if the request names this session, in a header or in whatever member its protocol has for it.
+    /// Returns true if the request names this session as its own, in the header or in whatever member its protocol has
+    /// for it. The session of the run before it in a chain may stand within its prompt.
     pub fn is_of(&self, session: &str) -> bool {
-        !session.is_empty() && self.request.windows(session.len()).any(|part| part == session.as_bytes())
+        let request = String::from_utf8_lossy(&self.request);
+        match header(&request, "x-amzn-bedrock-agentcore-runtime-session-id") {
+            Some(own) => !session.is_empty() && own == session,
+            None => !session.is_empty() && request.contains(&format!("\"{session}\"")),
+        }
     }
 }
 
