@@ -155,3 +155,64 @@ fn what_is_near_a_protocol_is_read_as_what_it_says() {
         assert_eq!(outcome.output.map(|output| output.text.len()), Some(text.trim_end().len()), "{size}");
     }
 }
+
+/// Events of LangChain, AG-UI and Mastra that say how a run ended, and others that only look so.
+#[test]
+fn an_event_says_how_the_run_ended_only_if_it_is_about_the_run() {
+    let chunk = |text: &str| {
+        format!(
+            r#"{{"lc":1,"type":"constructor","id":["langchain_core","messages","AIMessageChunk"],"kwargs":{{"content":"{text}","id":"m"}}}}"#
+        ) + "\n"
+    };
+    let outcome = whole(NDJSON, chunk("Good ") + &chunk("morning."));
+    assert_eq!(outcome.output.map(|output| output.text).as_deref(), Some("Good morning."));
+    let human = r#"{"lc":1,"type":"constructor","id":["langchain_core","messages","HumanMessage"],"kwargs":{"content":"Do it."}}"#;
+    let outcome = whole(NDJSON, format!("{human}\n"));
+    assert!(outcome.output.is_none_or(|output| !output.text.contains("Do it.")));
+
+    let on = |event: &str, data: &str| {
+        format!("event: data\ndata: {{\"event\":\"{event}\",\"data\":{data},\"run_id\":\"{}\"}}\n\n", "r".repeat(80))
+    };
+    let stream = on("on_chain_stream", r#"{"chunk":"Good morning."}"#);
+    for (error, expected) in [
+        ("", Verdict::Completed),
+        (
+            &*on("on_chain_error", r#"{"error":"boom"}"#),
+            Verdict::Failed(AnswerError::Reported { message: Some("boom".to_owned()) }),
+        ),
+    ] {
+        let outcome = whole(SSE, format!("{stream}{error}event: end\n\n"));
+        assert_eq!(outcome.verdict, expected, "{error}");
+        assert!(outcome.output.is_none_or(|output| output.text == "Good morning."), "{error}");
+    }
+
+    let agui = |name: &str| {
+        [
+            "{\"type\":\"RUN_STARTED\"}".to_owned(),
+            r#"{"type":"TEXT_MESSAGE_CHUNK","messageId":"m","role":"assistant","delta":"Hi"}"#.to_owned(),
+            format!(r#"{{"type":"CUSTOM","name":"{name}","value":{{"stop_reason":"max_tokens"}}}}"#),
+            r#"{"type":"RUN_FINISHED","outcome":{"type":"success"}}"#.to_owned(),
+        ]
+        .map(|event| format!("data: {event}\n\n"))
+        .concat()
+    };
+    assert_eq!(whole(SSE, agui("AgentStopped")).verdict, Verdict::Incomplete(FinishReason::MaxTokens));
+    assert_eq!(whole(SSE, agui("title")).verdict, Verdict::Completed);
+
+    let mastra = |kind: &str| {
+        [
+            r#"{"type":"start","runId":"r","from":"AGENT","payload":{}}"#,
+            r#"{"type":"text-delta","runId":"r","from":"AGENT","payload":{"text":"Hi"}}"#,
+            kind,
+            r#"{"type":"finish","runId":"r","from":"AGENT","payload":{"stepResult":{"reason":"stop"}}}"#,
+        ]
+        .map(|event| format!("data: {event}\n\n"))
+        .concat()
+    };
+    let own = r#"{"type":"data-upload-abort","runId":"r","from":"AGENT","payload":{}}"#;
+    assert_eq!(whole(SSE, mastra(own)).verdict, Verdict::Completed);
+    assert_eq!(
+        whole(SSE, mastra(&own.replace("data-upload", "agent-execution"))).verdict,
+        Verdict::Incomplete(FinishReason::Cancelled)
+    );
+}

@@ -85,10 +85,13 @@ impl Reading {
         self.message_id == id[..id.len().min(MAX_ID)]
     }
 
-    /// Takes an event of the agent's own. Its name may say that the agent waits, and its value how the agent stopped:
-    /// Strands' is named `AgentStopped`.
+    /// Takes an event of the agent's own. Its name may say that the agent waits. The value of the one that Strands names
+    /// `AgentStopped` says how the agent stopped.
     fn take_custom(&mut self, event: RawJson<'_>) {
         self.waits = waits_by(event).or(self.waits);
+        if !event.get("name").and_then(RawJson::whole_str).is_some_and(|name| name.is("AgentStopped")) {
+            return;
+        }
         let reason = event.get("value").and_then(|value| Members::of(value.raw()).get(Name::StopReason));
         if let Some(reason) = reason.and_then(RawJson::whole_str) {
             self.stopped = FinishReason::from_wire(&reason.read(64));

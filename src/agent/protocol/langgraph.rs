@@ -101,6 +101,9 @@ fn mode_of_packed(text: &[u8]) -> Option<&'static [u8]> {
     if text.starts_with(b"[") {
         return value.first_element().filter(|first| is_packed(*first)).map(|_| &b"messages"[..]);
     }
+    if is_packed(value) && role_of(value).is_some_and(|kind| kind.is("AIMessageChunk")) {
+        return Some(b"messages");
+    }
     if is_packed(value) || holds(value) {
         return Some(b"values");
     }
@@ -280,10 +283,10 @@ impl Reading {
     /// model stopped.
     fn take_thread(&mut self, messages: RawJson<'_>, transcript: &mut Transcript) {
         let mut text = BoundedText::new(MAX_OUTPUT);
-        if messages.is_object() {
-            push_content(messages, &mut text);
-        } else {
-            push_last_answer(messages, &mut text);
+        match messages.is_object() {
+            true if is_assistants(messages) => push_content(messages, &mut text),
+            true => {}
+            false => push_last_answer(messages, &mut text),
         }
         if !text.is_empty() {
             transcript.message(|out| *out = text);
@@ -338,12 +341,13 @@ impl Reading {
         }
     }
 
-    /// Takes a chunk of a message: `[chunk, metadata]`, or the whole of it in the modes `/partial` and `/complete`.
+    /// Takes a chunk of a message: `[chunk, metadata]`, the chunk alone, or the whole of it in the modes `/partial` and `/complete`.
     /// Only the assistant's messages count. A chunk is appended, and begins another message if its id is another; a
     /// whole message replaces the text. The usage of chunks alone is added: a whole message repeats it.
     fn take_chunk(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) {
         transcript.is_understood = true;
-        let first = RawJson::cut(frame.text).first_element();
+        let value = RawJson::cut(frame.text);
+        let first = if frame.text.starts_with(b"{") { Some(value) } else { value.first_element() };
         let Some(message) = first.filter(|message| message.is_object()) else { return };
         let kind = role_of(message);
         let message = unpacked(message);

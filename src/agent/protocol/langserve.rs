@@ -5,7 +5,7 @@ use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::langgraph::note_stop;
 use crate::agent::protocol::members::Members;
 use crate::agent::protocol::reader::{Reader, foreign};
-use crate::agent::protocol::words::{push_parts, texts};
+use crate::agent::protocol::words::{error_text, push_parts, reported, texts};
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
 use crate::domain::answer::{AnswerError, Verdict};
 use crate::json::scan::{self, RawJson};
@@ -127,13 +127,16 @@ impl Reading {
     }
 
     /// Takes an event of `/stream_events`. The chunks of the run itself, which is that of the first event, are pieces
-    /// of the answer. Its output is the whole answer, if it has text.
+    /// of the answer. Its output is the whole answer, if it has text. Its error is a failure.
     fn take_event(&mut self, name: &str, data: RawJson<'_>, run: &[u8], transcript: &mut Transcript) {
         if self.run.is_empty() {
             self.run = run[..run.len().min(64)].to_vec();
         }
-        if self.run != run {
+        if self.run != run[..run.len().min(64)] {
             return;
+        }
+        if name.ends_with("_error") {
+            transcript.failure = Some(reported(data.get("error").and_then(error_text)));
         }
         let [chunk, output] = scan::pick(data.raw(), ["chunk", "output"]);
         match (name.ends_with("_stream"), name.ends_with("_end")) {

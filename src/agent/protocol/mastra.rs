@@ -99,7 +99,9 @@ impl Reader for Reading {
             b"workflow-canceled" if !self.is_agents => return stopped(frame, FinishReason::Cancelled, transcript),
             b"workflow-paused" if !self.is_agents => return stopped(frame, FinishReason::Pause, transcript),
             b"network-execution-event-finish" => return take_network(frame, value, transcript),
-            raw if raw.ends_with(b"-abort") => return stopped(frame, FinishReason::Cancelled, transcript),
+            raw if raw.ends_with(b"-abort") && !raw.starts_with(b"data-") => {
+                return stopped(frame, FinishReason::Cancelled, transcript);
+            }
             b"tool-call" => transcript.progress.tool_uses += 1,
             b"error" => {
                 let payload = value.get("payload").unwrap_or(value);
