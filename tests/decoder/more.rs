@@ -216,3 +216,47 @@ fn an_event_says_how_the_run_ended_only_if_it_is_about_the_run() {
         Verdict::Incomplete(FinishReason::Cancelled)
     );
 }
+
+/// A question to a person ends with its own result, and a step that goes on does not end the run.
+#[test]
+fn what_is_open_does_not_complete() {
+    let waits = Verdict::Incomplete(FinishReason::Interrupt);
+    let asks = r#"{"type":"tool-approval-request","toolCallId":"c1"}"#;
+    let result = |call: &str| {
+        format!(r#"{{"type":"tool-result","toolCallId":"{call}","output":"ok"}},{{"type":"text","text":"Done."}}"#)
+    };
+    for (parts, expected) in [
+        (format!("{asks},{}", result("c1")), Verdict::Completed),
+        (format!("{asks},{}", result("c2")), waits.clone()),
+        (
+            format!(r#"{asks},{{"type":"tool-approval-request","toolCall":{{"toolCallId":"c2"}}}},{}"#, result("c1")),
+            waits.clone(),
+        ),
+        (format!(r#"{{"type":"tool-approval-request"}},{}"#, result("c1")), Verdict::Completed),
+        (r#"{"type":"tool-approval-request"},{"type":"tool-result","output":"ok"}"#.to_owned(), waits.clone()),
+    ] {
+        assert_eq!(whole(JSON, format!(r#"{{"content":[{parts}]}}"#)).verdict, expected, "{parts}");
+    }
+    let step = r#"e:{"finishReason":"tool-calls","isContinued":false}"#;
+    for (body, is_whole) in [
+        ("0:\"a\"\ne:{\"finishReason\":\"length\",\"isContinued\":true}\n".to_owned(), false),
+        (format!("0:\"a\"\n{step}\ng:\"I think\"\n"), false),
+        (format!("0:\"a\"\n{step}\nf:{{\"messageId\":\"m\"}}\n0:\"b\"\n"), false),
+        (format!("0:\"a\"\n{step}\n"), true),
+    ] {
+        assert_eq!(whole(None, &body).verdict == Verdict::Completed, is_whole, "{body}");
+    }
+    let quoted = "data: In the log:\nerror: {\"error\":{\"message\":\"E1\"}}\ndata: It is harmless.\n\n";
+    assert_eq!(whole(SSE, quoted).verdict, Verdict::Completed);
+    let users = r#"{"message":{"messageId":"m","role":"user","parts":[{"text":"Do it."}]}}"#;
+    assert!(
+        whole(SSE, format!("data: {users}\n\ndata: {{\"answer\":\"Done.\"}}\n\n"))
+            .output
+            .is_some_and(|output| output.text == "Done.")
+    );
+    let of_model = |data: &str| format!("{{\"type\":\"raw_response_event\",\"data\":{data}}}\n");
+    let again = of_model(r#"{"type":"response.failed","response":{"error":{"message":"boom"}}}"#)
+        + &of_model(r#"{"type":"response.created"}"#)
+        + &of_model(r#"{"type":"response.output_text.delta","delta":"Done."}"#);
+    assert_eq!(whole(NDJSON, again).verdict, Verdict::Completed);
+}

@@ -148,7 +148,7 @@ impl Framer {
         }
         let text = scan::trim(head.strip_prefix(BOM).unwrap_or(head));
         // The last is Genkit's, whose stream may begin with it.
-        let fields: [&[u8]; 6] = [b"data:", b"event:", b"id:", b"retry:", b":", br#"error: {"error":"#];
+        let fields: [&[u8]; 6] = [b"data:", b"event:", b"id:", b"retry:", b":", br#"error: {"error":{"#];
         if text.is_empty() || fields.iter().any(|field| text.len() < field.len() && field.starts_with(text)) {
             return is_final.then(|| declared.framing());
         }

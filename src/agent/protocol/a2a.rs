@@ -54,7 +54,12 @@ fn is_result(object: RawJson<'_>) -> bool {
     task.is_some_and(has_status)
         || status.is_some_and(has_status)
         || artifact.is_some_and(|update| update.get("artifact").is_some_and(RawJson::is_object))
-        || message.is_some_and(|message| message.get("messageId").is_some() && parts_of(message).is_some())
+        || message.is_some_and(|message| {
+            let [id, role] = scan::pick(message.raw(), ["messageId", "role"]);
+            let is_users =
+                role.and_then(RawJson::whole_str).is_some_and(|role| role.is("user") || role.is("ROLE_USER"));
+            id.is_some() && !is_users && parts_of(message).is_some()
+        })
 }
 
 /// Returns the list of parts of a message or an artifact. Over plain HTTP, 0.3 calls a message's `content`, which is one

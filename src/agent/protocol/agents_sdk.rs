@@ -50,8 +50,8 @@ fn take_of_model(data: RawJson<'_>, transcript: &mut Transcript) {
     match kind.as_str() {
         "output_text_delta" | "response.output_text.delta" => transcript.delta(delta.and_then(RawJson::as_str)),
         "response_started" | "response.created" => {
-            // Another turn: how the one before it stopped no longer counts.
-            transcript.finish = None;
+            // Another turn, or another try: how the one before it ended no longer counts.
+            (transcript.finish, transcript.failure) = (None, None);
             transcript.begin_message();
         }
         "response.failed" | "error" => {

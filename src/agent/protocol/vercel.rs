@@ -108,7 +108,8 @@ impl Reading {
         self.is_bare |= !transcript.is_understood;
         transcript.is_understood = true;
         // What a further step says replaces what the one before it said, and it ends by itself.
-        if matches!(frame.name, b"0" | b"9" | b"f") && std::mem::take(&mut self.is_step_over) {
+        let begins = matches!(frame.name, b"0" | b"9" | b"b" | b"c" | b"f" | b"g" | b"i" | b"j");
+        if begins && std::mem::take(&mut self.is_step_over) {
             self.is_bare = false;
             transcript.finish = None;
             transcript.begin_message();
@@ -124,7 +125,7 @@ impl Reading {
                 self.is_bare = true;
                 self.is_step_over = true;
             }
-            b"f" => self.is_bare = false,
+            b"e" | b"f" => self.is_bare = false,
             _ => {}
         }
         None
