@@ -105,6 +105,8 @@ def build(folder):
     missing = [page.name for page in sorted((ROOT / "docs").glob("*.md")) if f"({page.name})" not in summary]
     if missing != ["SUMMARY.md"]:
         sys.exit(f"FAILED: not in docs/SUMMARY.md: {', '.join(name for name in missing if name != 'SUMMARY.md')}")
+    if not shutil.which("mdbook"):
+        sys.exit("FAILED: mdBook is not installed: `cargo install mdbook`")
     subprocess.run(["mdbook", "build", str(ROOT / "docs"), "--dest-dir", str(folder.resolve())], check=True)
     (folder / "book.toml").unlink(missing_ok=True)
     linked = set()

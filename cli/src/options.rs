@@ -129,7 +129,7 @@ pub(crate) enum Command {
     Delete(TriggerOptions),
     /// Show when schedules will fire
     Next {
-        /// The trigger; without it, the next runs of all
+        /// The trigger; without it, the nearest runs of all triggers
         #[arg(value_name = "TRIGGER", value_parser = text)]
         id: Option<String>,
         /// The number of runs

@@ -186,7 +186,7 @@ pub(crate) fn outcomes(deliveries: &[Delivery]) -> Table {
             Outcome::TimedOut => ("nothing".to_owned(), "the deadline passed".to_owned()),
         };
         let calls = match calls {
-            None => "-".to_owned(),
+            None => "not counted".to_owned(),
             Some(0) => "no".to_owned(),
             Some(1) => "once".to_owned(),
             Some(n) => format!("{n} times"),

@@ -34,6 +34,24 @@ const RELEASE_COMMANDS: &[&str] = &["triggerctl watch", "triggerctl list"];
 /// The most runs at the same time.
 const ENVIRONMENTS: usize = 4;
 
+/// Returns a sentence about the stand-ins that serve, and about the user's own agent if there is one.
+fn stand_ins(stack: &Stack, own_agent: Option<&str>) -> String {
+    let (cognito, dynamodb, lambda) = (stack.cognito.url(), stack.dynamodb.url(), stack.lambda.url());
+    match own_agent {
+        Some(url) => {
+            format!(
+                "Cognito, DynamoDB and Lambda's API stand in at {cognito}, {dynamodb} and {lambda}. The agent is {url}."
+            )
+        }
+        None => {
+            let agent = stack.agent.url();
+            format!(
+                "Cognito, an agent, DynamoDB and Lambda's API stand in at {cognito}, {agent}, {dynamodb} and {lambda}."
+            )
+        }
+    }
+}
+
 /// Starts the function and the control plane, both of them built into the folder `built`, writes the env file, then shows
 /// each execution that ends, until Ctrl-C. The control plane shows the triggers of `user`.
 pub(crate) async fn serve(
@@ -67,17 +85,14 @@ pub(crate) async fn serve(
          Its schedules fire, and their runs are those of the built function. In other shells:\n\n  \
          {}\n  \
          {}\n\n\
-         Cognito, an agent, DynamoDB and Lambda's API stand in at {}, {}, {} and {}. Executions are shown here as they\n\
-         end. The agent of a detached run reports to {}. The function's log is {}.\n\
+         {}\n\
+         Executions are shown here as they end. The agent of a detached run reports to {}. The function's log is {}.\n\
          Ctrl-C ends everything and what it holds.\n",
         page.url,
         page.key,
         page.curl,
         commands.join("\n  "),
-        stack.cognito.url(),
-        stack.agent.url(),
-        stack.dynamodb.url(),
-        stack.lambda.url(),
+        stand_ins(stack, options.agent_url.as_deref()),
         reports.url,
         report::shown(&log)
     ));

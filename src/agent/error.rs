@@ -20,6 +20,8 @@ pub enum AgentError {
         cause: String,
         /// The time that the agent asks to wait.
         retry_after: Option<Duration>,
+        /// The beginning of the body, for the record alone.
+        said: Option<String>,
     },
     /// It refused the token.
     #[error("the agent answered 401 Unauthorized")]
@@ -88,7 +90,9 @@ impl From<AgentError> for Failure {
         let message = chain(&error);
         let fatal = |error_type| Self::fatal(error_type, message.clone());
         match error {
-            AgentError::Unavailable { .. } => Self::retryable(ErrorType::AgentUnavailable, message),
+            AgentError::Unavailable { said, .. } => {
+                Self { agent_said: said, ..Self::retryable(ErrorType::AgentUnavailable, message) }
+            }
             AgentError::Unauthorized { said } | AgentError::Rejected { said, .. } => {
                 Self { agent_said: said, ..fatal(ErrorType::AgentRejected) }
             }

@@ -223,7 +223,7 @@ impl Agent {
                 return AgentError::HeadTooLarge;
             }
             match (is_connect, is_builder) {
-                (true, _) => AgentError::Unavailable { cause, retry_after: None },
+                (true, _) => AgentError::Unavailable { cause, retry_after: None, said: None },
                 (_, true) => AgentError::Request(cause),
                 _ => AgentError::Torn(cause),
             }
@@ -255,6 +255,7 @@ impl Agent {
             StatusClass::NotAccepted => Err(AgentError::Unavailable {
                 cause: format!("it answered {status}"),
                 retry_after: retry_after.and_then(|value| status::retry_after(value, SystemTime::now().into())),
+                said: error_body(response, call, authorization).await,
             }),
             StatusClass::Rejected => {
                 Err(AgentError::Rejected { status, said: error_body(response, call, authorization).await })

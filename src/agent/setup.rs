@@ -76,10 +76,11 @@ impl Agent {
 /// connection and a failure of the agent become `Unavailable`, after which another try is safe. All other errors stay.
 fn not_begun(error: AgentError) -> AgentError {
     match error {
-        AgentError::Torn(cause) => AgentError::Unavailable { cause, retry_after: None },
-        AgentError::Failed { status, .. } => AgentError::Unavailable {
+        AgentError::Torn(cause) => AgentError::Unavailable { cause, retry_after: None, said: None },
+        AgentError::Failed { status, said } => AgentError::Unavailable {
             cause: format!("it answered {status} when its session was made"),
             retry_after: None,
+            said,
         },
         other => other,
     }

@@ -121,8 +121,10 @@ async fn f19_an_agent_that_stays_busy_is_retryable_twice() {
     let stack = stack().await;
     stack.agent.default(Script::status(429, r#"{"message":"busy with marmalade"}"#));
     let messages = assert_unavailable_three_times(&stack, &stack.agent.url()).await;
-    assert!(messages.iter().all(|message| message.contains("429")), "{messages:?}");
+    assert!(messages.iter().all(|message| message.contains("429") && !message.contains("marmalade")), "{messages:?}");
     assert_eq!(stack.agent.call_count(), 9);
+    let error = execution(&stack, "t")["error"].clone();
+    assert!(error.as_str().unwrap().contains("busy with marmalade"), "{error}");
     stack.assert_clean();
 }
 
