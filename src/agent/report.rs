@@ -1,4 +1,7 @@
-//! Lines in which the runtime of a language reports an error: an agent that fails often says so in such a line alone.
+//! Lines in which an agent or the runtime of a language reports an error: an agent that fails often says so in such a
+//! line alone.
+
+use crate::json::scan;
 
 /// Bytes of a line that are looked at, and of a message.
 pub(super) const MAX_LINE: usize = 2 * 1024;
@@ -8,13 +11,24 @@ pub(super) fn is_traceback(line: &[u8]) -> bool {
     line.starts_with(b"Traceback (most recent call last)")
 }
 
-/// Returns true if a line reports an error as the runtimes of languages do. Such a line begins with `panic: `, `fatal
+/// Returns the object of a line `error: {…}`, with any white space between both. Genkit and many others write one between
+/// server-sent events, as if `error` were a field. The object must be whole, or the line have 2 KiB and more.
+/// <https://genkit.dev/docs/js/frameworks/express/>
+pub(super) fn error_object(line: &[u8]) -> Option<&[u8]> {
+    let object = scan::trim(line.strip_prefix(b"error:")?);
+    (object.starts_with(b"{") && (line.len() >= MAX_LINE || scan::is_whole(object))).then_some(object)
+}
+
+/// Returns true if a line reports an error, as [`error_object`] does or the runtimes of languages do. Such a line begins with `panic: `, `fatal
 /// error: `, `Exception in thread ` or `Uncaught `, or is a panic of Rust's. Or the text before its first colon, or all
 /// of it if it has none, is the name of a class that begins with a capital and ends in `Error` or `Exception`:
 /// `KeyError`, `botocore.exceptions.ClientError: …`. An indented line is part of something else. Only the first 2 KiB
 /// are looked at.
 pub(super) fn is_report(line: &[u8]) -> bool {
     const BEGIN: [&str; 4] = ["panic: ", "fatal error: ", "Exception in thread ", "Uncaught "];
+    if error_object(line).is_some() {
+        return true;
+    }
     let line = String::from_utf8_lossy(&line[..line.len().min(MAX_LINE)]);
     let line = line.trim_end();
     if BEGIN.iter().any(|begin| line.starts_with(begin)) || line.starts_with("thread '") && line.contains("panicked at")
@@ -43,6 +57,8 @@ mod tests {
             "KeyError",
             "KeyError\r",
             "thread 'main' panicked at a.rs:1",
+            "error: {\"error\": {\"message\": \"no\"}}",
+            "error:{}\r",
         ] {
             assert!(is_report(line.as_bytes()), "{line}");
         }
@@ -51,6 +67,9 @@ mod tests {
             "Errors: 0",
             "INFO: started",
             "no error",
+            "error: no",
+            "error: {\"error\":",
+            "error: {} is empty",
             "error",
             "  RuntimeError: quoted",
             "Terror",

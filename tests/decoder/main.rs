@@ -9,6 +9,7 @@ mod full;
 mod loose;
 mod more;
 mod nested;
+mod open;
 mod own;
 mod properties;
 mod protocols;

@@ -186,18 +186,26 @@ fn an_event_says_how_the_run_ended_only_if_it_is_about_the_run() {
         assert!(outcome.output.is_none_or(|output| output.text == "Good morning."), "{error}");
     }
 
-    let agui = |name: &str| {
+    let agui = |name: &str, value: &str| {
         [
             "{\"type\":\"RUN_STARTED\"}".to_owned(),
             r#"{"type":"TEXT_MESSAGE_CHUNK","messageId":"m","role":"assistant","delta":"Hi"}"#.to_owned(),
-            format!(r#"{{"type":"CUSTOM","name":"{name}","value":{{"stop_reason":"max_tokens"}}}}"#),
+            format!(r#"{{"type":"CUSTOM","name":"{name}","value":{{{value}"stop_reason":"max_tokens"}}}}"#),
             r#"{"type":"RUN_FINISHED","outcome":{"type":"success"}}"#.to_owned(),
         ]
         .map(|event| format!("data: {event}\n\n"))
         .concat()
     };
-    assert_eq!(whole(SSE, agui("AgentStopped")).verdict, Verdict::Incomplete(FinishReason::MaxTokens));
-    assert_eq!(whole(SSE, agui("title")).verdict, Verdict::Completed);
+    let stopped = Verdict::Incomplete(FinishReason::MaxTokens);
+    for (name, value, expected) in [
+        ("AgentStopped", "", stopped.clone()),
+        ("AgentStopped", r#""message":"Too long.","#, stopped.clone()),
+        ("finish", "", stopped.clone()),
+        ("finish", r#""usage":{"input_tokens":1},"#, stopped),
+        ("title", r#""title":"Good morning","#, Verdict::Completed),
+    ] {
+        assert_eq!(whole(SSE, agui(name, value)).verdict, expected, "{name}: {value}");
+    }
 
     let mastra = |kind: &str| {
         [

@@ -23,6 +23,8 @@ mod parts;
 pub(crate) mod prose;
 pub(crate) mod sse;
 
+use memchr::memchr;
+
 use crate::agent::framing::{
     document::{Document, Fallback, has_line_of_agent},
     elements::Elements,
@@ -30,6 +32,7 @@ use crate::agent::framing::{
     lines::{Line, LineEnd, Lines},
     sse::Sse,
 };
+use crate::agent::report::error_object;
 use crate::json::scan;
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
@@ -147,13 +150,17 @@ impl Framer {
             return None;
         }
         let text = scan::trim(head.strip_prefix(BOM).unwrap_or(head));
-        // The last is Genkit's, whose stream may begin with it.
-        let fields: [&[u8]; 6] = [b"data:", b"event:", b"id:", b"retry:", b":", br#"error: {"error":{"#];
+        let fields: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b":"];
         if text.is_empty() || fields.iter().any(|field| text.len() < field.len() && field.starts_with(text)) {
             return is_final.then(|| declared.framing());
         }
         if fields.iter().any(|field| text.starts_with(field)) {
             return Some(Declared::Sse.framing());
+        }
+        match begins_with_error(head.strip_prefix(BOM).unwrap_or(head)) {
+            Some(true) => return Some(Declared::Sse.framing()),
+            None if !is_final => return None,
+            _ => {}
         }
         match parts::begins(text, ended) {
             Some(true) => return Some(Framer::Parts(Lines::new(LineEnd::Lf))),
@@ -291,6 +298,28 @@ impl Framer {
 fn are_lines(behind: &[u8]) -> bool {
     let line_end = behind.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(behind.len());
     behind[..line_end].contains(&b'\n') && behind[line_end..].starts_with(b"{")
+}
+
+/// Returns true if a body begins with an error between server-sent events: a line `error: {…}` ([`error_object`]) and a
+/// blank line. Without the blank line it is a text. Returns `None` while `head` is too short to tell.
+fn begins_with_error(head: &[u8]) -> Option<bool> {
+    const FIELD: &[u8] = b"error:";
+    let head = head.trim_ascii_start();
+    if head.len() < FIELD.len() && FIELD.starts_with(head) {
+        return None;
+    }
+    if !head.starts_with(FIELD) {
+        return Some(false);
+    }
+    let end = memchr(b'\n', head)?;
+    if error_object(&head[..end]).is_none() {
+        return Some(false);
+    }
+    match &head[end + 1..] {
+        [] | [b'\r'] => None,
+        [b'\n', ..] | [b'\r', b'\n', ..] => Some(true),
+        _ => Some(false),
+    }
 }
 
 /// Returns a line of NDJSON as a frame. For a line too long to keep, the frame has the members that were kept, or the

@@ -41,8 +41,6 @@ struct Loose {
     dropped: Option<u8>,
     /// It is handed out behind the frame.
     is_held: bool,
-    /// It stands amid a frame's lines of data.
-    is_amid: bool,
 }
 
 /// The frame under way.
@@ -105,7 +103,6 @@ impl Sse {
                     Standing::Before => {
                         self.pending.note_report(line.bytes);
                         self.loose.take(line);
-                        self.loose.is_amid = self.pending.has_data;
                         return Some(self.loose.frame());
                     }
                     Standing::Behind => {
@@ -198,7 +195,6 @@ impl Loose {
     fn take(&mut self, line: Line<'_>) {
         self.line.clear();
         self.dropped = None;
-        self.is_amid = false;
         let is_whole = line.bytes.len() <= MAX_LOOSE && line.dropped.is_none();
         if is_whole || line.bytes.first() != Some(&b'{') {
             self.dropped = if is_whole { None } else { Some(b' ') };
@@ -215,16 +211,8 @@ impl Loose {
         }
     }
 
-    /// Returns the line as a frame. Genkit reports an error in a field of that name, between events: it is an event named
-    /// so.
+    /// Returns the line as a frame.
     fn frame(&self) -> Frame<'_> {
-        let error = self
-            .line
-            .strip_prefix(b"error: ")
-            .filter(|error| error.starts_with(br#"{"error":{"#) && scan::is_whole(error));
-        if let Some(error) = error.filter(|_| self.dropped.is_none() && !self.is_amid) {
-            return Frame { name: b"error", ..Frame::new(Source::Sse, error) };
-        }
         Frame { dropped: self.dropped, ..Frame::new(Source::Loose, &self.line) }
     }
 }

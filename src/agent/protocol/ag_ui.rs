@@ -86,13 +86,14 @@ impl Reading {
     }
 
     /// Takes an event of the agent's own. Its name may say that the agent waits. The value of the one that Strands names
-    /// `AgentStopped` says how the agent stopped.
+    /// `AgentStopped` says how the agent stopped. So does a value of any name that holds nothing but the stop reason and
+    /// the usage: beside other members it may be part of what the event is about.
     fn take_custom(&mut self, event: RawJson<'_>) {
         self.waits = waits_by(event).or(self.waits);
-        if !event.get("name").and_then(RawJson::whole_str).is_some_and(|name| name.is("AgentStopped")) {
-            return;
-        }
-        let reason = event.get("value").and_then(|value| Members::of(value.raw()).get(Name::StopReason));
+        let [name, value] = scan::pick(event.raw(), ["name", "value"]);
+        let is_strands = name.and_then(RawJson::whole_str).is_some_and(|name| name.is("AgentStopped"));
+        let Some(value) = value.filter(|value| is_strands || says_only_how_it_ended(*value)) else { return };
+        let reason = Members::of(value.raw()).get(Name::StopReason);
         if let Some(reason) = reason.and_then(RawJson::whole_str) {
             self.stopped = FinishReason::from_wire(&reason.read(64));
         }
@@ -137,6 +138,12 @@ impl Reading {
         let verdict = transcript.last_word();
         decided(frame, transcript, verdict)
     }
+}
+
+/// Returns true if a value has no members but a stop reason and usage.
+fn says_only_how_it_ended(value: RawJson<'_>) -> bool {
+    scan::Members::of(value.raw())
+        .all(|(name, member)| name.is("usage") || Name::of_member(name, member) == Some(Name::StopReason))
 }
 
 /// Adds the usage of a run's end: a list or an object. That of an event that is cut off is not counted.

@@ -48,18 +48,23 @@ fn take_of_model(data: RawJson<'_>, transcript: &mut Transcript) {
     let [kind, delta, response] = scan::pick(data.raw(), ["type", "delta", "response"]);
     let kind = kind.and_then(RawJson::whole_str).map(|kind| kind.read(64)).unwrap_or_default();
     match kind.as_str() {
-        "output_text_delta" | "response.output_text.delta" => transcript.delta(delta.and_then(RawJson::as_str)),
-        "response_started" | "response.created" => {
-            // Another turn, or another try: how the one before it ended no longer counts.
-            (transcript.finish, transcript.failure) = (None, None);
-            transcript.begin_message();
+        "output_text_delta" | "response.output_text.delta" => {
+            let text = delta.and_then(RawJson::as_str);
+            if text.is_some_and(|text| !text.is_empty()) {
+                transcript.finish = None;
+            }
+            transcript.delta(text);
         }
+        // Another turn, or another try. Only what it says takes back how the one before it ended.
+        "response_started" | "response.created" => transcript.begin_message(),
         "response.failed" | "error" => {
             let error = response.and_then(|response| response.get("error"));
             transcript.failure = Some(reported(error.and_then(error_text).or_else(|| message_of(data, &["code"]))));
         }
         "response.cancelled" => transcript.finish = Some(FinishReason::Cancelled),
         "response_done" | "response.completed" => {
+            transcript.go_on();
+            transcript.finish = None;
             transcript.add_usage(response.and_then(|response| response.get("usage")));
         }
         "response.incomplete" => {

@@ -359,6 +359,11 @@ impl Reading {
         let id = id.map(RawJson::raw).unwrap_or_default();
         let id = &id[..id.len().min(128)];
         note_stop(message, !is_chunk || self.message_id != id, transcript);
+        // In a stream the calls come in pieces, and a whole message repeats them.
+        if frame.is_document() {
+            let calls = message.get("tool_calls").into_iter().flat_map(RawJson::elements);
+            transcript.progress.tool_uses += calls.count() as u64;
+        }
         if is_chunk && matches!(frame.name, b"messages" | b"") {
             self.by_chunks = added(self.by_chunks, usage);
         }

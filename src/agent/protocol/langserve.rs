@@ -2,10 +2,14 @@
 //! <https://github.com/langchain-ai/langserve>
 
 use crate::agent::framing::frame::Frame;
+use crate::agent::protocol::generic::push_answer_of;
 use crate::agent::protocol::langgraph::note_stop;
 use crate::agent::protocol::members::Members;
+use crate::agent::protocol::names::is_failure_word;
 use crate::agent::protocol::reader::{Reader, foreign};
-use crate::agent::protocol::words::{error_text, push_parts, reported, texts};
+use crate::agent::protocol::words::{
+    error_text, is_assistants, push_last_answer, push_parts, reported, texts, unpacked,
+};
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
 use crate::domain::answer::{AnswerError, Verdict};
 use crate::json::scan::{self, RawJson};
@@ -45,8 +49,10 @@ fn says_something(frame: &Frame<'_>) -> bool {
 pub(super) struct Reading {
     /// `end` came with data of the agent's own.
     is_over: bool,
-    /// The run that the first event of `/stream_events` is of: the others are its parts.
+    /// The run of `/stream_events` whose answer is read: the others are its parts.
     run: Vec<u8>,
+    /// True if that run is a model's call.
+    is_of_model: bool,
 }
 
 impl Reader for Reading {
@@ -126,39 +132,60 @@ impl Reading {
         }
     }
 
-    /// Takes an event of `/stream_events`. The chunks of the run itself, which is that of the first event, are pieces
-    /// of the answer. Its output is the whole answer, if it has text. Its error is a failure.
+    /// Takes an event of `/stream_events`. The chunks of the run itself, which is that of the first event that is of no
+    /// tool, are pieces of the answer. Its output is the whole answer, if it has text. Its error is a failure. If models
+    /// alone are told of, each call of one is a message.
     fn take_event(&mut self, name: &str, data: RawJson<'_>, run: &[u8], transcript: &mut Transcript) {
-        if self.run.is_empty() {
-            self.run = run[..run.len().min(64)].to_vec();
+        let run = &run[..run.len().min(64)];
+        let is_of_model = name.starts_with("on_chat_model_") || name.starts_with("on_llm_");
+        if self.run.is_empty() && !name.starts_with("on_tool_") {
+            (self.run, self.is_of_model) = (run.to_vec(), is_of_model);
+        } else if self.is_of_model && is_of_model && self.run != run {
+            self.run = run.to_vec();
+            transcript.begin_message();
         }
-        if self.run != run[..run.len().min(64)] {
+        if self.run != run {
             return;
         }
-        if name.ends_with("_error") {
+        if is_failure_word(name) {
             transcript.failure = Some(reported(data.get("error").and_then(error_text)));
         }
         let [chunk, output] = scan::pick(data.raw(), ["chunk", "output"]);
-        match (name.ends_with("_stream"), name.ends_with("_end")) {
-            (true, _) => {
-                let [content, output] = match chunk {
-                    Some(chunk) if chunk.is_object() => scan::pick(chunk.raw(), ["content", "output"]),
-                    chunk => [chunk, None],
-                };
-                content.or(output).into_iter().for_each(|piece| take_piece(piece, transcript));
+        if name.ends_with("_stream") {
+            let [content, output] = match chunk {
+                Some(chunk) if chunk.is_object() => scan::pick(unpacked(chunk).raw(), ["content", "output"]),
+                chunk => [chunk, None],
+            };
+            content.or(output).into_iter().for_each(|piece| take_piece(piece, transcript));
+        } else if name.ends_with("_end")
+            && let Some(output) = output
+        {
+            note_stop_in(output, transcript);
+            let mut text = BoundedText::new(MAX_OUTPUT);
+            push_output(output, &mut text);
+            if !text.is_empty() {
+                transcript.message(|out| *out = text);
             }
-            (_, true) => {
-                let mut text = BoundedText::new(MAX_OUTPUT);
-                if let Some(output) = output {
-                    note_stop(output, false, transcript);
-                    push_value(output, &mut text);
-                }
-                if !text.is_empty() {
-                    transcript.message(|out| *out = text);
-                }
-            }
-            _ => {}
         }
+    }
+}
+
+/// Notes how the model stopped that wrote an output: a message, or the last of its `messages` that is the assistant's.
+fn note_stop_in(output: RawJson<'_>, transcript: &mut Transcript) {
+    let messages = output.get("messages").into_iter().flat_map(RawJson::elements);
+    let message = messages.filter(|message| is_assistants(*message)).last().unwrap_or(output);
+    note_stop(unpacked(message), false, transcript);
+}
+
+/// Appends the answer of a run's output: that of a message, of the last of its `messages`, or of an object of the
+/// application's own.
+fn push_output(output: RawJson<'_>, out: &mut BoundedText) {
+    match output.get("messages") {
+        Some(messages) => push_last_answer(messages, out),
+        None => push_value(unpacked(output), out),
+    }
+    if out.is_empty() && output.is_object() {
+        push_answer_of(&Members::of(output.raw()), out);
     }
 }
 

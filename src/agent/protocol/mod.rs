@@ -21,6 +21,7 @@ pub(crate) mod names;
 pub(crate) mod notes;
 mod openai_chat;
 mod openai_responses;
+mod questions;
 pub(crate) mod reader;
 mod repeats;
 mod strands;

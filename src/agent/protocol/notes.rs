@@ -5,6 +5,7 @@ use crate::agent::protocol::duplicates;
 use crate::agent::protocol::failure::{has_text, is_nothing_said};
 use crate::agent::protocol::members::{ANSWERS, Members, Name, Names, WHOLE};
 use crate::agent::protocol::names::{is_failure_word, stop_by_name};
+use crate::agent::protocol::questions::asks_in;
 use crate::agent::protocol::words::{are_interrupts, word_in};
 use crate::agent::transcript::Transcript;
 use crate::domain::finish_reason::FinishReason;
@@ -235,40 +236,6 @@ fn has_interruptions(frame: &Frame<'_>) -> bool {
     let interruptions = RawJson::cut(frame.text).get("interruptions");
     let mut kinds = interruptions.into_iter().flat_map(RawJson::elements).filter_map(|item| item.get("type"));
     kinds.any(|kind| kind.as_str().is_some_and(|kind| kind.is("tool_approval_item")))
-}
-
-/// Returns true if a part in a list asks a person to approve a tool, as `tool-approval-request` does, and no part
-/// behind it tells of the answer, or of a result of the same call. Where the question names no call, any result with
-/// text behind it ends it. What is approved without a person says so. A bare `approval` may be anything.
-pub(super) fn asks_in(parts: RawJson<'_>) -> bool {
-    let mut asked: Vec<Option<&[u8]>> = Vec::new();
-    let mut has_result = false;
-    for part in parts.elements() {
-        let kind = part.get("type").and_then(RawJson::whole_str).map(|kind| kind.read(64)).unwrap_or_default();
-        let kind = kind.to_ascii_lowercase().replace(['-', '_'], "");
-        let is_automatic = || part.get("isAutomatic").is_some_and(RawJson::is_true);
-        let is_question = kind.strip_suffix("approvalrequest").is_some_and(|of| !of.is_empty()) && !is_automatic();
-        let is_result = ["toolresult", "toolerror", "tooloutput"].iter().any(|begin| kind.starts_with(begin));
-        if is_question {
-            asked.push(call_of(part));
-            has_result = false;
-        } else if kind.contains("approval") || kind.contains("denied") {
-            asked.clear();
-        } else if is_result {
-            let call = call_of(part);
-            asked.retain(|question| question.is_none() || *question != call);
-            has_result = true;
-        } else if kind == "text" && has_result {
-            asked.retain(Option::is_some);
-        }
-    }
-    !asked.is_empty()
-}
-
-/// Returns the id of the call that a part is about, as it is written, or `None` if it names none.
-fn call_of(part: RawJson<'_>) -> Option<&[u8]> {
-    let id = part.get("toolCallId").or_else(|| part.get("toolCall")?.get("toolCallId"))?;
-    Some(id).filter(|id| id.is_something()).map(RawJson::raw)
 }
 
 /// Returns the stop reason in an object that holds the message, under any of its names. Returns `None` if it has none.

@@ -5,7 +5,7 @@
 
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::members::{ANSWERS, Members, Name, Names};
-use crate::agent::protocol::notes::asks_in;
+use crate::agent::protocol::questions::{Questions, asks_in};
 use crate::agent::protocol::reader::{Reader, decided, foreign, type_of};
 use crate::agent::protocol::words::{error_text, message_of, push_content, reported};
 use crate::agent::transcript::Transcript;
@@ -40,8 +40,8 @@ fn steps_of<'a>(frame: &Frame<'a>, members: &Members<'_>) -> Option<RawJson<'a>>
 
 #[derive(Debug, Default)]
 pub(super) struct Reading {
-    /// A tool of this step waits for a person's approval. The stream ends in order then.
-    is_waiting: bool,
+    /// The tools of this step that wait for a person's approval. The stream ends in order then.
+    questions: Questions,
     /// The answer is a data stream that is under no step: it need not tell of its end either.
     is_bare: bool,
     /// The last part that says something was the end of a step.
@@ -73,12 +73,12 @@ impl Reader for Reading {
             }
             // A step is one message of the model's, and what came of it before a reset counts no more.
             b"start-step" | b"reset-step" | b"step-start" => {
-                self.is_waiting = false;
+                self.questions.clear();
                 transcript.begin_message();
             }
-            // What is approved or denied without a person says so.
-            b"tool-approval-request" => self.is_waiting |= !value.get("isAutomatic").is_some_and(RawJson::is_true),
             b"tool-input-available" | b"tool-call" => transcript.progress.tool_uses += 1,
+            b"tool-approval-request" | b"tool-approval-response" | b"tool-result" => self.ask(&kind, value),
+            raw if raw.starts_with(b"tool-output-") || raw == b"tool-error" => self.ask(&kind, value),
             b"error" => return Some(Verdict::Failed(reported(message_of(value, &[])))),
             b"abort" => {
                 transcript.finish = Some(FinishReason::Cancelled);
@@ -101,8 +101,8 @@ impl Reader for Reading {
 
 impl Reading {
     /// Takes a part of a data stream, by its code. The last of a run is `d`. An error is one of the run, because up to
-    /// version 4 a tool that fails ends it. A step whose text goes on in the next one ends no message. Servers in
-    /// Python end the last step alone, so the end of a stream behind it ends the run.
+    /// version 4 a tool that fails ends it. Servers in Python end the last step alone, so the end of a
+    /// stream behind it ends the run.
     fn take_data(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let value = if scan::is_whole(frame.text) { RawJson::whole(frame.text) } else { RawJson::cut(frame.text) };
         self.is_bare |= !transcript.is_understood;
@@ -119,16 +119,32 @@ impl Reading {
             b"3" => return Some(Verdict::Failed(reported(error_text(value)))),
             b"9" => transcript.progress.tool_uses += 1,
             b"d" => return self.take_finish(frame, transcript),
-            b"e" if !value.get("isContinued").is_some_and(RawJson::is_true) => {
-                transcript.stopped(value.get("finishReason"));
-                transcript.add_usage(value.get("usage"));
-                self.is_bare = true;
-                self.is_step_over = true;
-            }
-            b"e" | b"f" => self.is_bare = false,
+            b"e" => self.end_step(value, transcript),
+            // A tool's result behind the end of its step means that the agent goes on.
+            b"a" if self.is_step_over => self.is_bare = false,
+            b"f" => self.is_bare = false,
             _ => {}
         }
         None
+    }
+
+    /// Takes the end of a step. `isContinued` promises another one. Behind the reason `length` that goes on with the text
+    /// of this one; behind any other it begins anew.
+    fn end_step(&mut self, value: RawJson<'_>, transcript: &mut Transcript) {
+        let [reason, usage, continued] = scan::pick(value.raw(), ["finishReason", "usage", "isContinued"]);
+        let is = |word| reason.and_then(RawJson::whole_str).is_some_and(|reason| reason.is(word));
+        let is_continued = continued.is_some_and(RawJson::is_true);
+        self.is_bare = !(is_continued && (is("length") || is("tool-calls")));
+        if !(is_continued && is("length")) {
+            transcript.stopped(reason);
+            transcript.add_usage(usage);
+            self.is_step_over = true;
+        }
+    }
+
+    /// Takes a part that may ask a person about a tool, or end such a question.
+    fn ask(&mut self, kind: &[u8], part: RawJson<'_>) {
+        self.questions.take(&String::from_utf8_lossy(kind), part);
     }
 
     /// Takes the end of the run, its usage and its reason.
@@ -137,7 +153,7 @@ impl Reading {
         // The usage within `messageMetadata` is the application's own.
         transcript.set_usage(value.get("totalUsage").or_else(|| value.get("usage")));
         transcript.stopped(value.get("finishReason"));
-        if self.is_waiting {
+        if self.questions.is_open() {
             transcript.finish.get_or_insert(FinishReason::Interrupt);
         }
         let verdict = transcript.last_word();

@@ -89,11 +89,16 @@ pub(crate) fn push_content(message: RawJson<'_>, out: &mut BoundedText) {
 }
 
 /// Returns the role of a message: its `role`, or without one its `type`. The messages of LangChain's JavaScript print
-/// themselves as calls of their class: then the class, such as `AIMessage`, is the last of the `id`.
+/// themselves as calls of their class: then the class, such as `AIMessage`, is the last of the `id`. A `ChatMessage` has
+/// a role of its own.
 pub(crate) fn role_of(message: RawJson<'_>) -> Option<Str<'_>> {
     let [role, kind, id] = scan::pick(message.raw(), ["role", "type", "id"]);
     let word = role.or(kind).and_then(RawJson::as_str)?;
-    if word.is("constructor") { id?.elements().last()?.as_str() } else { Some(word) }
+    if !word.is("constructor") {
+        return Some(word);
+    }
+    let class = id?.elements().last()?.as_str()?;
+    if class.raw().starts_with(b"ChatMessage") { unpacked(message).get("role")?.as_str() } else { Some(class) }
 }
 
 /// Returns the members of a message: it itself, or those with which LangChain's JavaScript says that it is made.

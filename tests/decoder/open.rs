@@ -1,0 +1,217 @@
+//! What is still open when an answer ends, and what takes back a failure or ends a question.
+
+use agent_trigger::domain::answer::{AnswerError, Verdict};
+use agent_trigger::domain::finish_reason::FinishReason;
+
+use crate::{JSON, NDJSON, SSE, whole};
+
+fn failed(words: &str) -> Verdict {
+    Verdict::Failed(AnswerError::Reported { message: Some(words.to_owned()) })
+}
+
+const WAITS: Verdict = Verdict::Incomplete(FinishReason::Interrupt);
+
+/// Checks one body. The answer's text counts only if the run completes.
+fn check(of: Option<&str>, body: &str, verdict: &Verdict, text: &str) {
+    for size in [1, 7, body.len()] {
+        let outcome = crate::decode(of, body.as_bytes().chunks(size), agent_trigger::domain::answer::End::Framed);
+        assert_eq!(outcome.verdict, *verdict, "{body}");
+        if *verdict == Verdict::Completed {
+            assert_eq!(outcome.output.map(|output| output.text).unwrap_or_default(), text, "{body}");
+        }
+    }
+}
+
+/// OpenAI's Agents SDK: another turn or try alone takes nothing back.
+#[test]
+fn only_what_a_further_try_says_takes_the_last_one_back() {
+    let of = |data: &str| format!("{{\"type\":\"raw_response_event\",\"data\":{data}}}\n");
+    let begins = of(r#"{"type":"response.created"}"#);
+    let failure = of(r#"{"type":"response.failed","response":{"error":{"message":"boom"}}}"#);
+    let cut = of(r#"{"type":"response.incomplete","response":{"incomplete_details":{"reason":"max_output_tokens"}}}"#);
+    let says = of(r#"{"type":"response.output_text.delta","delta":"Done."}"#);
+    let ends = of(r#"{"type":"response.completed","response":{}}"#);
+    let own = "{\"error\":\"first try failed\"}\n".to_owned();
+    for (events, verdict, text) in [
+        (vec![&failure, &begins], failed("boom"), ""),
+        (vec![&begins, &own, &begins], failed("first try failed"), ""),
+        (vec![&cut, &begins], Verdict::Incomplete(FinishReason::MaxTokens), ""),
+        (vec![&failure, &begins, &says], Verdict::Completed, "Done."),
+        (vec![&failure, &begins, &ends], Verdict::Completed, ""),
+        (vec![&cut, &begins, &says, &ends], Verdict::Completed, "Done."),
+    ] {
+        check(NDJSON, &events.into_iter().map(String::as_str).collect::<String>(), &verdict, text);
+    }
+}
+
+/// A question is ended by what is about the same call, under all names of its id.
+#[test]
+fn each_question_waits_for_its_own_end() {
+    const ASKED: &str = r#"{"type":"tool-approval-request","approvalId":"a1","toolCall":{"toolCallId":"c1"}}"#;
+    for (parts, is_open) in [
+        (
+            r#"{"type":"tool-approval-request","approvalId":"a2","isAutomatic":true,"toolCall":{"toolCallId":"c2"}}"#,
+            true,
+        ),
+        (r#"{"type":"tool-approval-response","approvalId":"a2","approved":true,"toolCall":{"toolCallId":"c2"}}"#, true),
+        (r#"{"type":"tool-output-denied","toolCallId":"c2"}"#, true),
+        (r#"{"type":"tool-result","toolCallId":"c2","output":"a.txt"}"#, true),
+        (r#"{"type":"tool-result","toolCallId":"c2","output":"a.txt"},{"type":"text","text":"Done."}"#, true),
+        (r#"{"type":"tool-approval-response","approvalId":"a1","approved":true}"#, false),
+        (r#"{"type":"tool-output-denied","toolCallId":"c1"}"#, false),
+        (r#"{"type":"tool_result","tool_use_id":"c1","content":"ok"}"#, false),
+        (r#"{"type":"tool_result","call_id":"c1","content":"ok"}"#, false),
+    ] {
+        let body = format!(r#"{{"content":[{ASKED},{parts}],"finishReason":"tool-calls"}}"#);
+        assert_eq!(whole(JSON, &body).verdict, if is_open { WAITS } else { Verdict::Completed }, "{body}");
+    }
+    let asked = r#"{"type":"tool_approval_request","id":"a"}"#;
+    for (parts, is_open) in [
+        (r#"{"type":"mcp_tool_result","tool_use_id":"m1","content":[]}"#, true),
+        (r#"{"type":"mcp_tool_result","tool_use_id":"m1","content":[]},{"type":"text","text":" "}"#, true),
+        (r#"{"type":"mcp_tool_result","tool_use_id":"m1","content":[]},{"type":"reasoning","text":"So."}"#, true),
+        (r#"{"type":"mcp_tool_result","tool_use_id":"m1","content":[]},{"type":"text","text":"Done."}"#, false),
+        (r#"{"type":"tool_result","output":"ok"},{"type":"output_text","text":"Done."}"#, false),
+        (r#"{"type":"tool_result","output":"ok"},{"text":"Done."}"#, false),
+        (r#"{"type":"tool_result","output":"ok"},{"type":"tool_approval_request","id":"b"},{"text":"Done."}"#, true),
+    ] {
+        let body = format!(r#"{{"content":[{asked},{parts}]}}"#);
+        assert_eq!(whole(JSON, &body).verdict, if is_open { WAITS } else { Verdict::Completed }, "{body}");
+    }
+    let two =
+        r#"{"type":"tool_approval_request","tool_call_id":"c1"},{"type":"tool_approval_request","tool_call_id":"c2"}"#;
+    let body = format!(r#"{{"content":[{two},{{"type":"tool_result","tool_call_id":"c1"}},{{"text":"Done."}}]}}"#);
+    assert_eq!(whole(JSON, &body).verdict, WAITS, "{body}");
+}
+
+/// The UI stream of the AI SDK: within a step, too.
+#[test]
+fn a_stream_may_wait_for_the_answer_to_its_question() {
+    let stream = |parts: &[&str]| {
+        let parts = ["{\"type\":\"start\"}", "{\"type\":\"start-step\"}"].iter().chain(parts);
+        parts.chain(&["{\"type\":\"finish\"}"]).map(|part| format!("data: {part}\n\n")).collect::<String>()
+    };
+    let asks = r#"{"type":"tool-approval-request","approvalId":"a1","toolCallId":"c1"}"#;
+    let given = r#"{"type":"tool-approval-response","approvalId":"a1","approved":true}"#;
+    let output = r#"{"type":"tool-output-available","toolCallId":"c1","output":"ok"}"#;
+    let others = r#"{"type":"tool-output-available","toolCallId":"c2","output":"ok"}"#;
+    let text = r#"{"type":"text-delta","id":"t","delta":"Done."}"#;
+    for (parts, verdict) in [
+        (vec![asks, text], WAITS),
+        (vec![asks, others, text], WAITS),
+        (vec![asks, given, output, text], Verdict::Completed),
+        (vec![asks, output, text], Verdict::Completed),
+        (vec![asks, "{\"type\":\"start-step\"}", text], Verdict::Completed),
+    ] {
+        check(SSE, &stream(&parts), &verdict, "Done.");
+    }
+}
+
+/// The data stream of the AI SDK up to version 4: its text goes on behind `length` alone.
+#[test]
+fn the_end_of_a_step_says_whether_another_follows() {
+    let end = |reason: &str, continued: bool| {
+        format!("e:{{\"finishReason\":\"{reason}\",\"usage\":{{}},\"isContinued\":{continued}}}\n")
+    };
+    let (one, two) = ("0:\"One.\"\n", "f:{\"messageId\":\"m\"}\n0:\"Two.\"\n");
+    let last = end("stop", false);
+    let torn = || whole(None, "0:\"a\"\ne:{\"finishReason\":\"length\",\"isContinued\":true}\n").verdict;
+    for (body, verdict, text) in [
+        (format!("{one}{}{two}{last}", end("tool-calls", true)), Verdict::Completed, "Two."),
+        (format!("{one}{}{two}{last}", end("length", true)), Verdict::Completed, "One.Two."),
+        (format!("{one}{}", end("stop", true)), Verdict::Completed, "One."),
+        (format!("{one}{}", end("tool-calls", false)), Verdict::Completed, "One."),
+        (format!("{one}{}", end("tool-calls", true)), torn(), ""),
+        (format!("{one}{}a:{{\"toolCallId\":\"c\",\"result\":\"x\"}}\n", end("tool-calls", false)), torn(), ""),
+    ] {
+        check(None, &body, &verdict, text);
+    }
+}
+
+/// An error between server-sent events, in the spellings of several servers.
+#[test]
+fn a_line_of_an_error_between_events_is_a_report() {
+    let message = "data: {\"text\":\"Three \"}\n\n";
+    for error in [
+        "error: {\"error\":{\"status\":\"INTERNAL\",\"message\":\"boom\"}}",
+        "error: {\"error\": {\"status\": \"INTERNAL\", \"message\": \"boom\"}}",
+        "error: {\"error\": \"boom\"}",
+        "error:{\"message\": \"boom\"}",
+    ] {
+        for end in ["", "\n", "\n\n"] {
+            check(SSE, &format!("{message}{error}{end}"), &failed("boom"), "");
+            check(SSE, &format!("data: {{\"text\":\"Hel\"}}\n{error}{end}"), &failed("boom"), "");
+            check(
+                SSE,
+                &format!("{message}{error}\n\ndata: {{\"text\":\"files.\"}}\n\n"),
+                &Verdict::Completed,
+                "Three files.",
+            );
+        }
+        for of in [None, Some("text/plain"), SSE, NDJSON] {
+            check(of, &format!("{error}\n\n"), &failed("boom"), "");
+        }
+        for quoted in ["", "\n", "\n\n"] {
+            let body = format!("data: In the log:\n{quoted}{error}\n{quoted}data: It is harmless.\n\n");
+            assert_eq!(whole(SSE, &body).verdict, Verdict::Completed, "{body}");
+        }
+    }
+    let text = "error: {\"level\":\"warn\"}";
+    check(Some("text/plain"), text, &Verdict::Completed, text);
+    let text = "error: {\"level\":\"warn\"}\nNothing else came in.";
+    check(Some("text/plain"), text, &Verdict::Completed, text);
+    let long =
+        format!("{message}error: {{\"error\":{{\"message\":\"boom\",\"stack\":\"{}\"}}}}\n\n", "at x ".repeat(2_000));
+    check(SSE, &long, &failed("boom"), "");
+}
+
+/// LangServe's event stream, as LangChain's JavaScript sends it, and with models and tools alone.
+#[test]
+fn an_event_stream_is_read_for_its_run() {
+    let on = |event: &str, data: &str, run: &str| {
+        format!("event: data\ndata: {{\"event\":\"{event}\",\"data\":{data},\"run_id\":\"{run}\"}}\n\n")
+    };
+    let packed = |text: &str, reason: &str| {
+        format!(
+            r#"{{"lc":1,"type":"constructor","id":["langchain_core","messages","AIMessageChunk"],"kwargs":{{"content":"{text}","response_metadata":{{{reason}}}}}}}"#
+        )
+    };
+    let chunk = |text: &str| format!("{{\"chunk\":{}}}", packed(text, ""));
+    let begins = on("on_chain_start", "{\"input\":\"x\"}", "r");
+    let pieces = on("on_chain_stream", &chunk("Done"), "r") + &on("on_chain_stream", &chunk("."), "r");
+    let output = |output: &str| on("on_chain_end", &format!("{{\"output\":{output}}}"), "r");
+    let model = |text: &str, run: &str| {
+        on("on_chat_model_start", "{}", run)
+            + &on("on_chat_model_stream", &format!("{{\"chunk\":{{\"content\":\"{text}\"}}}}"), run)
+    };
+    let tool = on("on_tool_start", "{}", "t") + &on("on_tool_error", "{\"error\":\"no such bucket\"}", "t");
+    let cut = Verdict::Incomplete(FinishReason::MaxTokens);
+    let length = r#""finish_reason":"length""#;
+    let thread = |reason| {
+        let last = packed("Done.", reason).replace("AIMessageChunk", "AIMessage");
+        format!(r#"{{"messages":[{},{last}]}}"#, packed("Do it.", "").replace("AIMessageChunk", "HumanMessage"))
+    };
+    for (events, verdict) in [
+        (begins.clone() + &pieces, Verdict::Completed),
+        (begins.clone() + &pieces + &output(&packed("Done.", "")), Verdict::Completed),
+        (begins.clone() + &pieces + &output(&packed("Done.", length)), cut.clone()),
+        (begins.clone() + &output(&thread("")), Verdict::Completed),
+        (begins.clone() + &output(&thread(length)), cut),
+        (begins.clone() + &output("{\"question\":\"x\",\"answer\":\"Done.\"}"), Verdict::Completed),
+        (tool.clone() + &model("Done.", "m1"), Verdict::Completed),
+        (model("Let me look.", "m1") + &tool + &model("Done.", "m2"), Verdict::Completed),
+        (begins + &on("on_chain_error", "{\"error\":\"boom\"}", "r"), failed("boom")),
+    ] {
+        check(SSE, &format!("{events}event: end\n\n"), &verdict, "Done.");
+    }
+}
+
+#[test]
+fn words_of_a_user_are_no_result() {
+    let users = r#"{"jsonrpc":"2.0","id":1,"result":{"kind":"message","messageId":"m","role":"user","parts":[{"kind":"text","text":"Do it."}]}}"#;
+    let agents = users.replace("\"user\"", "\"agent\"").replace("Do it.", "Done.");
+    check(SSE, &format!("data: {users}\n\ndata: {agents}\n\n"), &Verdict::Completed, "Done.");
+    assert_ne!(whole(JSON, users).verdict, Verdict::Completed);
+    let chat = r#"{"lc":1,"type":"constructor","id":["langchain_core","messages","ChatMessage"],"kwargs":{"content":"Done.","role":"assistant"}}"#;
+    check(NDJSON, &format!("{chat}\n"), &Verdict::Completed, "Done.");
+}
