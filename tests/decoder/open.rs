@@ -215,3 +215,55 @@ fn words_of_a_user_are_no_result() {
     let chat = r#"{"lc":1,"type":"constructor","id":["langchain_core","messages","ChatMessage"],"kwargs":{"content":"Done.","role":"assistant"}}"#;
     check(NDJSON, &format!("{chat}\n"), &Verdict::Completed, "Done.");
 }
+
+/// Where LangChain, LangServe, ADK and agents of one's own say how the model stopped.
+#[test]
+fn a_stop_reason_may_stand_in_metadata() {
+    let cut = Verdict::Incomplete(FinishReason::MaxTokens);
+    let message = r#"{"content":"Three ","type":"ai","response_metadata":{"finish_reason":"length"},"usage_metadata":{"input_tokens":3,"output_tokens":2}}"#;
+    for (of, body) in [
+        (JSON, message.to_owned()),
+        (JSON, format!(r#"{{"output":{message},"metadata":{{"run_id":"r"}}}}"#)),
+        (JSON, r#"{"answer":"Three ","metadata":{"finish_reason":"length"}}"#.to_owned()),
+        (SSE, format!("data: {{\"chunk\":{message}}}\n\n")),
+        (NDJSON, "{\"text\":\"Three \"}\n{\"metadata\":{\"finish_reason\":\"length\"}}\n".to_owned()),
+    ] {
+        let outcome = whole(of, &body);
+        assert_eq!(outcome.verdict, cut, "{body}");
+        assert_eq!(outcome.output.map(|output| output.text.trim().to_owned()).as_deref(), Some("Three"), "{body}");
+    }
+    for (of, body) in [
+        (JSON, message.replace("length", "stop")),
+        (JSON, r#"{"answer":"Three ","metadata":{"length":"max_tokens"}}"#.to_owned()),
+    ] {
+        assert_eq!(whole(of, &body).verdict, Verdict::Completed, "{body}");
+    }
+    let agui = |events: &[&str]| {
+        let text = r#"{"type":"TEXT_MESSAGE_CHUNK","messageId":"m","role":"assistant","delta":"Three "}"#;
+        let begins = ["{\"type\":\"RUN_STARTED\"}", text];
+        let all = begins.iter().chain(events).chain(&["{\"type\":\"RUN_FINISHED\"}"]);
+        all.map(|event| format!("data: {event}\n\n")).collect::<String>()
+    };
+    let raw = |reason: &str, id: &str| {
+        format!(
+            r#"{{"type":"RAW","source":"langgraph","event":{{"event":"on_chat_model_end","data":{{"output":{{"content":"Three ","id":"{id}","response_metadata":{{"finish_reason":"{reason}"}}}}}},"run_id":"r"}}}}"#
+        )
+    };
+    let calls = |tool: &str| format!(r#"{{"type":"TOOL_CALL_START","toolCallId":"c","toolCallName":"{tool}"}}"#);
+    let again = r#"{"type":"TEXT_MESSAGE_CHUNK","messageId":"m2","role":"assistant","delta":"Three files."}"#;
+    for (events, verdict) in [
+        (vec![raw("length", "m")], cut),
+        (vec![raw("length", "title")], Verdict::Completed),
+        (vec![raw("stop", "m")], Verdict::Completed),
+        (vec![raw("length", "m"), again.to_owned()], Verdict::Completed),
+        (vec![calls("adk_request_confirmation")], WAITS),
+        (vec![calls("adk_request_credential")], Verdict::Incomplete(FinishReason::AuthRequired)),
+        (vec![calls("request_report")], Verdict::Completed),
+        (vec![calls("adk_request_confirmation"), again.to_owned()], Verdict::Completed),
+    ] {
+        let body = agui(&events.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(whole(SSE, &body).verdict, verdict, "{body}");
+    }
+    let error = r#"{"event_type":"error","message":"boom"}"#;
+    assert_eq!(whole(NDJSON, format!("{{\"event_type\":\"text\",\"text\":\"a\"}}\n{error}\n")).verdict, failed("boom"));
+}

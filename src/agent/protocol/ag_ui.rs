@@ -5,7 +5,7 @@ use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::names::stop_by_name;
 use crate::agent::protocol::reader::{Reader, decided, foreign, type_of};
-use crate::agent::protocol::words::{message_of, push_answer, push_last_answer, reported};
+use crate::agent::protocol::words::{message_of, push_answer, push_last_answer, reported, unpacked};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
@@ -57,7 +57,11 @@ impl Reader for Reading {
                 self.message_id.clear();
                 self.turn_to(id.and_then(RawJson::as_str), role, transcript);
             }
-            b"TOOL_CALL_START" => transcript.progress.tool_uses += 1,
+            b"TOOL_CALL_START" => {
+                transcript.progress.tool_uses += 1;
+                self.waits = waits_for_tool(RawJson::cut(frame.text)).or(self.waits);
+            }
+            b"RAW" => self.take_raw(RawJson::cut(frame.text)),
             b"CUSTOM" => self.take_custom(RawJson::cut(frame.text)),
             b"MESSAGES_SNAPSHOT" => {
                 if let Some(messages) = RawJson::cut(frame.text).get("messages") {
@@ -99,6 +103,24 @@ impl Reading {
         }
     }
 
+    /// Takes an event of what the agent is made of. The end of a model's call in LangChain says how the model stopped,
+    /// which the adapter for LangGraph says nowhere else. It counts if that call wrote the message under way.
+    fn take_raw(&mut self, raw: RawJson<'_>) {
+        let Some(event) = raw.get("event").filter(|event| event.is_object()) else { return };
+        let [name, data] = scan::pick(event.raw(), ["event", "data"]);
+        if !name.and_then(RawJson::whole_str).is_some_and(|name| name.is("on_chat_model_end")) {
+            return;
+        }
+        let Some(output) = data.and_then(|data| data.get("output")).map(unpacked) else { return };
+        let [id, metadata] = scan::pick(output.raw(), ["id", "response_metadata"]);
+        if !id.and_then(RawJson::as_str).is_some_and(|id| self.is_in(id)) {
+            return;
+        }
+        let metadata = metadata.map(|metadata| Members::of(metadata.raw()));
+        let reason = metadata.and_then(|metadata| metadata.get(Name::StopReason)?.whole_str());
+        self.stopped = reason.and_then(|reason| FinishReason::from_wire(&reason.read(64)));
+    }
+
     /// Turns to the message of a delta or a start. If its id is another one than before, it begins a message, which
     /// ends what the agent waited for. A message whose role is not given is the assistant's, and one of another role
     /// has no text of the answer and ends no wait. Without an id the message under way goes on.
@@ -138,6 +160,16 @@ impl Reading {
         let verdict = transcript.last_word();
         decided(frame, transcript, verdict)
     }
+}
+
+/// Returns what the agent waits for if it calls one of the tools by which ADK asks a person, and otherwise `None`. The
+/// adapter for ADK ends the run behind such a call.
+fn waits_for_tool(event: RawJson<'_>) -> Option<FinishReason> {
+    let name = event.get("toolCallName")?.whole_str()?;
+    if name.is("adk_request_credential") {
+        return Some(FinishReason::AuthRequired);
+    }
+    name.raw().starts_with(b"adk_request_").then_some(FinishReason::Interrupt)
 }
 
 /// Returns true if a value has no members but a stop reason and usage.

@@ -372,7 +372,7 @@ impl Generic {
     fn note_stop(&mut self, frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
         let kind = members.get(Name::Type).map(RawJson::raw).unwrap_or_default();
         let says_nothing = !members.has_any(STOP_SIGNS)
-            && members.objects(STOP_HOLDERS).next().is_none()
+            && members.objects(STOP_HOLDERS.and(Name::Metadata)).next().is_none()
             && frame.source != Source::Document;
         if says_nothing && (kind.is_empty() || kind == self.plain_type) {
             return;

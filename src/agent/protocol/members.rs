@@ -60,7 +60,7 @@ names! {
     Stack = b"stack" = b"stackTrace",
     /// It reports a failure if it is all that a document has.
     Sole = b"detail" = b"failure" = b"failureReason" = b"failure_reason",
-    Kind = b"kind",
+    Kind = b"kind" = b"event_type" = b"eventType",
     Choices = b"choices",
     StopReason = b"stop_reason" = b"stopReason" = b"finish_reason" = b"finishReason" = b"done_reason"
         = b"stopreason" = b"StopReason",
@@ -87,7 +87,8 @@ names! {
     Usage = b"usage" = b"usageMetadata" = b"usage_metadata" = b"token_usage" = b"tokenUsage",
     Tokens = b"input_tokens" = b"output_tokens" = b"inputTokens" = b"outputTokens" = b"prompt_tokens"
         = b"completion_tokens" = b"promptTokens" = b"completionTokens",
-    Metadata = b"metadata",
+    /// `response_metadata` is LangChain's, in which the model says how it stopped.
+    Metadata = b"metadata" = b"response_metadata",
     Metrics = b"metrics",
     Role = b"role",
     Tool = b"tool_call_id" = b"toolCallId" = b"tool_use_id" = b"toolUseId" = b"tool_name" = b"toolName"

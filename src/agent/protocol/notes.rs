@@ -77,7 +77,7 @@ pub(super) fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &
 
 /// Notes how a frame says that the agent stopped, by the first of these that it has: a tripwire, a member that asks for
 /// a person, a flag, its own stop reason, its `reason` ([`reason_of_end`]), the stop reason of an object under a member
-/// that holds an answer (under `message` only in a document), Strands' questions in an answer's place, and the word of
+/// that holds an answer (under `message` only in a document), that in its `metadata`, Strands' questions in an answer's place, and the word of
 /// its `status`, `state`, `type` or `event`. A stop reason that says nothing is passed over. If the transcript has no
 /// reason then, a flag that the answer was cut short is one, in a document and in a frame at the end of the run
 /// ([`is_end`]). The last of several frames counts.
@@ -112,6 +112,7 @@ fn note_reason(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transc
     let mut reason = None;
     let others = within(frame, members).filter_map(reason_in).filter(says);
     others.for_each(|other| duplicates::hear(&mut reason, other));
+    let reason = reason.or_else(|| reason_in_metadata(members).filter(says));
     if let Some(reason) = reason {
         return transcript.stopped(word_in(reason));
     }
@@ -238,9 +239,18 @@ fn has_interruptions(frame: &Frame<'_>) -> bool {
     kinds.any(|kind| kind.as_str().is_some_and(|kind| kind.is("tool_approval_item")))
 }
 
-/// Returns the stop reason in an object that holds the message, under any of its names. Returns `None` if it has none.
+/// Returns the stop reason in an object that holds the message, under any of its names, or else that in its metadata.
+/// Returns `None` if it has none.
 fn reason_in(holder: RawJson<'_>) -> Option<RawJson<'_>> {
-    Members::of(holder.raw()).get(Name::StopReason)
+    let members = Members::of(holder.raw());
+    members.get(Name::StopReason).or_else(|| reason_in_metadata(&members))
+}
+
+/// Returns the stop reason in the `metadata` beside an answer, or in LangChain's `response_metadata`, or `None` if there
+/// is none.
+fn reason_in_metadata<'a>(members: &Members<'a>) -> Option<RawJson<'a>> {
+    let metadata = members.get(Name::Metadata).filter(|metadata| metadata.is_object())?;
+    Members::of(metadata.raw()).get(Name::StopReason)
 }
 
 /// Returns true for reasons whose words are states of many things, too: windows are maximized, and tickets blocked.
