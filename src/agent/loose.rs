@@ -2,8 +2,8 @@
 //! fails often says so in such a line, and nowhere else.
 
 use crate::agent::framing::frame::is_kept;
-use crate::agent::protocol::words::message_of;
-use crate::agent::report::{MAX_LINE, error_object, is_report, is_traceback};
+use crate::agent::protocol::words::{error_text, message_of};
+use crate::agent::report::{MAX_LINE, error_value, is_report, is_traceback};
 use crate::json::extent::Extent;
 use crate::json::scan::{self, RawJson};
 use crate::json::skim::Skim;
@@ -137,8 +137,8 @@ impl Loose {
     /// Takes a line that is no part of a document, and returns the failure that it reports, if it does. `text` is the
     /// line without white space around it. The first line of a traceback is a failure without words. After it, lines
     /// that are indented and lines that lead to another exception say nothing. The next other line ends the traceback.
-    /// It is a failure with the line as words, cut to 2 KiB. So is a report by itself. The words of an object are its
-    /// own.
+    /// It is a failure with the line as words, cut to 2 KiB. So is a report by itself. The words of an object or a
+    /// string are its own.
     fn trace(&mut self, line: &[u8], text: &[u8]) -> Found {
         let cut = &text[..text.len().min(MAX_LINE)];
         if is_traceback(cut) {
@@ -155,8 +155,9 @@ impl Loose {
             self.in_traceback = false;
             return Found::Failure(Some(words.into_owned()));
         }
-        if let Some(object) = error_object(text) {
-            return Found::Failure(message_of(RawJson::cut(object), &[]));
+        if let Some(value) = error_value(line) {
+            let value = if scan::is_whole(value) { RawJson::whole(value) } else { RawJson::cut(value) };
+            return Found::Failure(message_of(value, &[]).or_else(|| error_text(value)));
         }
         match is_report(line) {
             true => Found::Failure(Some(words.into_owned())),

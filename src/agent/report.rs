@@ -11,22 +11,25 @@ pub(super) fn is_traceback(line: &[u8]) -> bool {
     line.starts_with(b"Traceback (most recent call last)")
 }
 
-/// Returns the object of a line `error: {…}`, with any white space between both. Genkit and many others write one between
-/// server-sent events, as if `error` were a field. The object must be whole, or the line have 2 KiB and more.
+/// Returns the object or the string of a line such as `error: {…}`, with any white space between both. Genkit,
+/// llama.cpp's server and many others write one between server-sent events, as if `error` were a field. The value must
+/// be whole, or the line have 2 KiB and more.
 /// <https://genkit.dev/docs/js/frameworks/express/>
-pub(super) fn error_object(line: &[u8]) -> Option<&[u8]> {
-    let object = scan::trim(line.strip_prefix(b"error:")?);
-    (object.starts_with(b"{") && (line.len() >= MAX_LINE || scan::is_whole(object))).then_some(object)
+pub(super) fn error_value(line: &[u8]) -> Option<&[u8]> {
+    let value = scan::trim(line.strip_prefix(b"error:")?);
+    let is_whole = || line.len() >= MAX_LINE || scan::is_whole(value);
+    (matches!(value.first(), Some(b'{' | b'"')) && is_whole()).then_some(value)
 }
 
-/// Returns true if a line reports an error, as [`error_object`] does or the runtimes of languages do. Such a line begins with `panic: `, `fatal
-/// error: `, `Exception in thread ` or `Uncaught `, or is a panic of Rust's. Or the text before its first colon, or all
-/// of it if it has none, is the name of a class that begins with a capital and ends in `Error` or `Exception`:
+/// Returns true if a line reports an error, as [`error_value`] does or the runtimes of languages do. Such a line begins
+/// with `panic: `, `fatal error: `, `Exception in thread ` or `Uncaught `, or is a panic of Rust's. Or the text before
+/// its first colon, or all of it if it has none, is the name of a class that begins with a capital and ends in `Error`
+/// or `Exception`:
 /// `KeyError`, `botocore.exceptions.ClientError: …`. An indented line is part of something else. Only the first 2 KiB
 /// are looked at.
 pub(super) fn is_report(line: &[u8]) -> bool {
     const BEGIN: [&str; 4] = ["panic: ", "fatal error: ", "Exception in thread ", "Uncaught "];
-    if error_object(line).is_some() {
+    if error_value(line).is_some() {
         return true;
     }
     let line = String::from_utf8_lossy(&line[..line.len().min(MAX_LINE)]);
@@ -59,6 +62,7 @@ mod tests {
             "thread 'main' panicked at a.rs:1",
             "error: {\"error\": {\"message\": \"no\"}}",
             "error:{}\r",
+            "error: \"no\"",
         ] {
             assert!(is_report(line.as_bytes()), "{line}");
         }
@@ -70,6 +74,8 @@ mod tests {
             "error: no",
             "error: {\"error\":",
             "error: {} is empty",
+            "error: \"no\" and \"no\"",
+            "  error: {}",
             "error",
             "  RuntimeError: quoted",
             "Terror",

@@ -163,10 +163,11 @@ impl Transcript {
         self.doubt = None;
     }
 
-    /// Notes an error that a line reports which is no frame. If a frame had reported a failure, the line's words
-    /// replace its words. Otherwise the error is a doubt, in place of another one.
+    /// Notes an error that a line reports which is no frame. If a frame had reported a failure, the line's words, if it
+    /// has any, replace its words. Otherwise the error is a doubt, in place of another one.
     pub(crate) fn doubt_by(&mut self, failure: AnswerError) {
         match &mut self.failure {
+            Some(_) if failure == (AnswerError::Reported { message: None }) => {}
             Some(known) => *known = failure,
             None => self.doubt = Some(Verdict::Failed(failure)),
         }

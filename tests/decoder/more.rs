@@ -201,7 +201,7 @@ fn an_event_says_how_the_run_ended_only_if_it_is_about_the_run() {
         ("AgentStopped", "", stopped.clone()),
         ("AgentStopped", r#""message":"Too long.","#, stopped.clone()),
         ("finish", "", stopped.clone()),
-        ("finish", r#""usage":{"input_tokens":1},"#, stopped),
+        ("finish", r#""usageMetadata":{"input_tokens":1},"#, stopped),
         ("title", r#""title":"Good morning","#, Verdict::Completed),
     ] {
         assert_eq!(whole(SSE, agui(name, value)).verdict, expected, "{name}: {value}");

@@ -37,7 +37,8 @@ fn only_what_a_further_try_says_takes_the_last_one_back() {
         (vec![&begins, &own, &begins], failed("first try failed"), ""),
         (vec![&cut, &begins], Verdict::Incomplete(FinishReason::MaxTokens), ""),
         (vec![&failure, &begins, &says], Verdict::Completed, "Done."),
-        (vec![&failure, &begins, &ends], Verdict::Completed, ""),
+        (vec![&failure, &begins, &ends], failed("boom"), ""),
+        (vec![&begins, &says, &own, &ends], failed("first try failed"), ""),
         (vec![&cut, &begins, &says, &ends], Verdict::Completed, "Done."),
     ] {
         check(NDJSON, &events.into_iter().map(String::as_str).collect::<String>(), &verdict, text);
@@ -82,6 +83,22 @@ fn each_question_waits_for_its_own_end() {
         r#"{"type":"tool_approval_request","tool_call_id":"c1"},{"type":"tool_approval_request","tool_call_id":"c2"}"#;
     let body = format!(r#"{{"content":[{two},{{"type":"tool_result","tool_call_id":"c1"}},{{"text":"Done."}}]}}"#);
     assert_eq!(whole(JSON, &body).verdict, WAITS, "{body}");
+    let of_call = r#"{"type":"tool_approval_request","tool_call":{"id":"c1"}},{"type":"tool_result","tool_use_id":"c2"},{"text":"Wait."}"#;
+    assert_eq!(whole(JSON, format!(r#"{{"content":[{of_call}]}}"#)).verdict, WAITS);
+    let result = r#"{"type":"tool_result","output":"ok"}"#;
+    let beside = format!(r#"{{"text":"Done.","content":[{asked},{result}]}}"#);
+    assert_eq!(whole(JSON, beside).verdict, Verdict::Completed);
+    let thought = format!(r#"{{"content":[{asked},{result},{{"text":"So.","thought":true}}]}}"#);
+    assert_eq!(whole(JSON, thought).verdict, WAITS);
+    let many = |count: usize| {
+        let parts = ["approval-request", "result"].map(|kind| {
+            (0..64).map(|at| format!(r#"{{"type":"tool-{kind}","toolCallId":"c{at}"}}"#)).collect::<Vec<_>>().join(",")
+        });
+        let more = r#"{"type":"tool-approval-request","toolCallId":"more"},"#.repeat(count);
+        format!(r#"{{"content":[{},{more}{},{{"text":"Done."}}]}}"#, parts[0], parts[1])
+    };
+    assert_eq!(whole(JSON, many(0)).verdict, Verdict::Completed);
+    assert_eq!(whole(JSON, many(1)).verdict, WAITS);
 }
 
 /// The UI stream of the AI SDK: within a step, too.
@@ -122,6 +139,7 @@ fn the_end_of_a_step_says_whether_another_follows() {
         (format!("{one}{}", end("stop", true)), Verdict::Completed, "One."),
         (format!("{one}{}", end("tool-calls", false)), Verdict::Completed, "One."),
         (format!("{one}{}", end("tool-calls", true)), torn(), ""),
+        (format!("{one}{}", end("tool_calls", true)), torn(), ""),
         (format!("{one}{}a:{{\"toolCallId\":\"c\",\"result\":\"x\"}}\n", end("tool-calls", false)), torn(), ""),
     ] {
         check(None, &body, &verdict, text);
@@ -137,6 +155,7 @@ fn a_line_of_an_error_between_events_is_a_report() {
         "error: {\"error\": {\"status\": \"INTERNAL\", \"message\": \"boom\"}}",
         "error: {\"error\": \"boom\"}",
         "error:{\"message\": \"boom\"}",
+        "error: \"boom\"",
     ] {
         for end in ["", "\n", "\n\n"] {
             check(SSE, &format!("{message}{error}{end}"), &failed("boom"), "");
@@ -158,8 +177,27 @@ fn a_line_of_an_error_between_events_is_a_report() {
     }
     let text = "error: {\"level\":\"warn\"}";
     check(Some("text/plain"), text, &Verdict::Completed, text);
-    let text = "error: {\"level\":\"warn\"}\nNothing else came in.";
-    check(Some("text/plain"), text, &Verdict::Completed, text);
+    for text in [
+        "error: {\"level\":\"warn\"}\nNothing else came in.",
+        "error: {\"message\":\"quota exceeded\"}\n\nThat line means that the quota is used up.",
+    ] {
+        check(Some("text/plain"), text, &Verdict::Completed, text);
+        check(None, text, &Verdict::Completed, text);
+    }
+    let sole = "error: {\"error\":{\"message\":\"boom\"}}";
+    for of in [None, Some("text/plain"), SSE] {
+        check(of, sole, &failed("boom"), "");
+        check(of, &format!("{sole}\n"), &failed("boom"), "");
+        check(of, &format!("{sole}\n\ndata: {{\"text\":\"Done.\"}}\n\n"), &Verdict::Completed, "Done.");
+        let large = sole.replace("boom", &"boom ".repeat(2_000));
+        assert!(matches!(whole(of, format!("{large}\n\n")).verdict, Verdict::Failed(_)));
+    }
+    let indented = "data: The config says:\n\n  error: {\"retry\": 3}\n\n";
+    assert_eq!(whole(SSE, indented).verdict, Verdict::Completed);
+    let known = "data: {\"error\":\"no such bucket\"}\n\n";
+    check(SSE, &format!("{known}error: {{}}\n\n"), &failed("no such bucket"), "");
+    let by_code = whole(SSE, format!("{message}error: {{\"code\":500}}\n\n")).verdict;
+    assert_eq!(by_code, failed("{\"code\":500}"));
     let long =
         format!("{message}error: {{\"error\":{{\"message\":\"boom\",\"stack\":\"{}\"}}}}\n\n", "at x ".repeat(2_000));
     check(SSE, &long, &failed("boom"), "");
@@ -191,6 +229,17 @@ fn an_event_stream_is_read_for_its_run() {
         let last = packed("Done.", reason).replace("AIMessageChunk", "AIMessage");
         format!(r#"{{"messages":[{},{last}]}}"#, packed("Do it.", "").replace("AIMessageChunk", "HumanMessage"))
     };
+    // The message of before the user's last one.
+    let earlier = packed("Earlier.", length).replace("AIMessageChunk", "AIMessage");
+    let before = thread("").replacen("{\"messages\":[", &format!("{{\"messages\":[{earlier},"), 1);
+    let speaks =
+        |text: &str, run: &str| on("on_chat_model_stream", &format!("{{\"chunk\":{{\"content\":\"{text}\"}}}}"), run);
+    let ends_by_length = model("Let me", "m1")
+        + &on(
+            "on_chat_model_end",
+            &format!("{{\"output\":{{\"content\":\"Let me\",\"response_metadata\":{{{length}}}}}}}"),
+            "m1",
+        );
     for (events, verdict) in [
         (begins.clone() + &pieces, Verdict::Completed),
         (begins.clone() + &pieces + &output(&packed("Done.", "")), Verdict::Completed),
@@ -200,6 +249,25 @@ fn an_event_stream_is_read_for_its_run() {
         (begins.clone() + &output("{\"question\":\"x\",\"answer\":\"Done.\"}"), Verdict::Completed),
         (tool.clone() + &model("Done.", "m1"), Verdict::Completed),
         (model("Let me look.", "m1") + &tool + &model("Done.", "m2"), Verdict::Completed),
+        (
+            begins.clone()
+                + &output(
+                    "{\"output\":\"Done.\",\"messages\":[{\"type\":\"ai\",\"content\":\"Final Answer: Done.\"}]}",
+                ),
+            Verdict::Completed,
+        ),
+        (begins.clone() + &output(&before), Verdict::Completed),
+        (on("on_retriever_start", "{}", "t") + &model("Done.", "m1"), Verdict::Completed),
+        (
+            on("on_custom_event", "{\"a\":1}", "r")
+                + &on("on_chat_model_stream", "{\"chunk\":{\"content\":\"Done.\"}}", "m1"),
+            Verdict::Completed,
+        ),
+        (
+            model("Let me", "m1") + &model("Done", "m2") + &speaks(" look.", "m1") + &speaks(".", "m2"),
+            Verdict::Completed,
+        ),
+        (ends_by_length + &model("Done.", "m2"), Verdict::Completed),
         (begins + &on("on_chain_error", "{\"error\":\"boom\"}", "r"), failed("boom")),
     ] {
         check(SSE, &format!("{events}event: end\n\n"), &verdict, "Done.");

@@ -9,7 +9,8 @@
 //! | JSON in its spellings, none | SSE | NDJSON if the first object is an event of a stream or another follows on a line of its own, else a document | document |
 //! | `text/plain`, `application/octet-stream` | SSE | NDJSON; a document if its first line is a bracket alone; plain text if neither `"` nor `}` is the next token | plain text; a document if `application/octet-stream` begins with `[` or `"` |
 //!
-//! A body of any content type that begins with a part of the AI SDK's data stream is read as such parts ([`parts`]).
+//! A body of any content type that begins with a part of the AI SDK's data stream is read as such parts ([`parts`]),
+//! and one that begins with an error between server-sent events as SSE ([`begins_with_error`]).
 //!
 //! A byte order mark and white space at the beginning are passed over. A document that is an array is read as its
 //! elements. A document is plain text if it does not begin as JSON does, or begins with a bracket as texts do
@@ -32,8 +33,8 @@ use crate::agent::framing::{
     lines::{Line, LineEnd, Lines},
     sse::Sse,
 };
-use crate::agent::report::error_object;
-use crate::json::scan;
+use crate::agent::report::error_value;
+use crate::json::scan::{self, RawJson};
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
@@ -157,7 +158,7 @@ impl Framer {
         if fields.iter().any(|field| text.starts_with(field)) {
             return Some(Declared::Sse.framing());
         }
-        match begins_with_error(head.strip_prefix(BOM).unwrap_or(head)) {
+        match begins_with_error(head.strip_prefix(BOM).unwrap_or(head), is_final) {
             Some(true) => return Some(Declared::Sse.framing()),
             None if !is_final => return None,
             _ => {}
@@ -300,25 +301,31 @@ fn are_lines(behind: &[u8]) -> bool {
     behind[..line_end].contains(&b'\n') && behind[line_end..].starts_with(b"{")
 }
 
-/// Returns true if a body begins with an error between server-sent events: a line `error: {…}` ([`error_object`]) and a
-/// blank line. Without the blank line it is a text. Returns `None` while `head` is too short to tell.
-fn begins_with_error(head: &[u8]) -> Option<bool> {
+/// Returns true if a body begins with an error between server-sent events: a line `error: {…}` ([`error_value`]), and
+/// behind it a blank line and then nothing, another such line or a field. A body of that line alone is one, too, if its
+/// object has an `error`: without it the line may be a text. Returns `None` while `head` is too short to tell.
+/// `is_final` is true if no more of the body would change that.
+fn begins_with_error(head: &[u8], is_final: bool) -> Option<bool> {
     const FIELD: &[u8] = b"error:";
+    const FIELDS: [&[u8]; 6] = [FIELD, b"data:", b"event:", b"id:", b"retry:", b":"];
     let head = head.trim_ascii_start();
-    if head.len() < FIELD.len() && FIELD.starts_with(head) {
-        return None;
-    }
     if !head.starts_with(FIELD) {
-        return Some(false);
+        return if FIELD.starts_with(head) && !is_final { None } else { Some(false) };
     }
-    let end = memchr(b'\n', head)?;
-    if error_object(&head[..end]).is_none() {
-        return Some(false);
-    }
-    match &head[end + 1..] {
-        [] | [b'\r'] => None,
-        [b'\n', ..] | [b'\r', b'\n', ..] => Some(true),
-        _ => Some(false),
+    let (line, behind) = match memchr(b'\n', head) {
+        Some(end) => (&head[..end], &head[end + 1..]),
+        None if is_final => (head, &b""[..]),
+        None => return None,
+    };
+    let Some(value) = error_value(line) else { return Some(false) };
+    let behind = behind.strip_prefix(b"\r").unwrap_or(behind);
+    let rest = behind.trim_ascii_start();
+    match behind.first() {
+        None | Some(b'\n') if rest.is_empty() && !is_final => None,
+        None => Some(RawJson::cut(value).get("error").is_some_and(RawJson::is_something)),
+        Some(b'\n') if FIELDS.iter().any(|field| field.starts_with(rest)) && !rest.is_empty() && !is_final => None,
+        Some(b'\n') => Some(rest.is_empty() || FIELDS.iter().any(|field| rest.starts_with(field))),
+        Some(_) => Some(false),
     }
 }
 

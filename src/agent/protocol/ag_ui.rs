@@ -89,7 +89,8 @@ impl Reading {
         self.message_id == id[..id.len().min(MAX_ID)]
     }
 
-    /// Takes an event of the agent's own. Its name may say that the agent waits. The value of the one that Strands names
+    /// Takes an event of the agent's own. Its name may say that the agent waits. The value of the one that Strands
+    /// names
     /// `AgentStopped` says how the agent stopped. So does a value of any name that holds nothing but the stop reason and
     /// the usage: beside other members it may be part of what the event is about.
     fn take_custom(&mut self, event: RawJson<'_>) {
@@ -174,8 +175,9 @@ fn waits_for_tool(event: RawJson<'_>) -> Option<FinishReason> {
 
 /// Returns true if a value has no members but a stop reason and usage.
 fn says_only_how_it_ended(value: RawJson<'_>) -> bool {
-    scan::Members::of(value.raw())
-        .all(|(name, member)| name.is("usage") || Name::of_member(name, member) == Some(Name::StopReason))
+    scan::Members::of(value.raw()).all(|(name, member)| {
+        matches!(Name::of_member(name, member), Some(Name::StopReason | Name::Usage | Name::Tokens))
+    })
 }
 
 /// Adds the usage of a run's end: a list or an object. That of an event that is cut off is not counted.

@@ -55,7 +55,7 @@ fn take_of_model(data: RawJson<'_>, transcript: &mut Transcript) {
             }
             transcript.delta(text);
         }
-        // Another turn, or another try. Only what it says takes back how the one before it ended.
+        // Another turn, or another try. Only its text takes back how the one before it ended.
         "response_started" | "response.created" => transcript.begin_message(),
         "response.failed" | "error" => {
             let error = response.and_then(|response| response.get("error"));
@@ -63,8 +63,6 @@ fn take_of_model(data: RawJson<'_>, transcript: &mut Transcript) {
         }
         "response.cancelled" => transcript.finish = Some(FinishReason::Cancelled),
         "response_done" | "response.completed" => {
-            transcript.go_on();
-            transcript.finish = None;
             transcript.add_usage(response.and_then(|response| response.get("usage")));
         }
         "response.incomplete" => {

@@ -8,7 +8,7 @@ use crate::agent::protocol::members::Members;
 use crate::agent::protocol::names::is_failure_word;
 use crate::agent::protocol::reader::{Reader, foreign};
 use crate::agent::protocol::words::{
-    error_text, is_assistants, push_last_answer, push_parts, reported, texts, unpacked,
+    error_text, is_assistants, is_users, push_last_answer, push_parts, reported, texts, unpacked,
 };
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
 use crate::domain::answer::{AnswerError, Verdict};
@@ -33,11 +33,28 @@ pub(super) fn recognises(frame: &Frame<'_>, _: &Members<'_>) -> bool {
 /// The members of the data of `/stream` and `/stream_log`.
 const CHUNKS: [&str; 3] = ["content", "output", "ops"];
 
-/// Returns the name and the data of an event of `/stream_events`, and the id of the run that it is of.
-fn event_of(object: RawJson<'_>) -> Option<(String, RawJson<'_>, &[u8])> {
-    let [event, data, run] = scan::pick(object.raw(), ["event", "data", "run_id"]);
+/// Bytes of a run's id that are compared.
+const MAX_ID: usize = 64;
+
+/// An event of `/stream_events`.
+#[derive(Debug)]
+struct Event<'a> {
+    name: String,
+    data: RawJson<'a>,
+    /// The id of the run that it is of, up to 64 bytes.
+    run: &'a [u8],
+    /// True if that run is a part of another.
+    is_part: bool,
+}
+
+/// Returns an object as an event of `/stream_events`, or `None` if it is none.
+fn event_of(object: RawJson<'_>) -> Option<Event<'_>> {
+    let [event, data, run, parents] = scan::pick(object.raw(), ["event", "data", "run_id", "parent_ids"]);
     let name = event.and_then(RawJson::whole_str)?.read(64);
-    name.starts_with("on_").then_some((name, data.filter(|data| data.is_object())?, run?.raw()))
+    let data = data.filter(|data| data.is_object() && name.starts_with("on_"))?;
+    let is_part = parents.is_some_and(RawJson::is_something);
+    let run = run?.raw();
+    Some(Event { name, data, run: &run[..run.len().min(MAX_ID)], is_part })
 }
 
 /// Returns true if the data of `end` is an object that is not empty: LangServe sends none.
@@ -53,6 +70,8 @@ pub(super) struct Reading {
     run: Vec<u8>,
     /// True if that run is a model's call.
     is_of_model: bool,
+    /// True if the beginning of a model's call was told of.
+    has_starts: bool,
 }
 
 impl Reader for Reading {
@@ -77,9 +96,9 @@ impl Reader for Reading {
         }
         let object = RawJson::cut(frame.text);
         if frame.text.starts_with(b"{") && object.enter_any(&CHUNKS).is_none() {
-            let Some((name, data, run)) = event_of(object) else { return foreign(transcript) };
+            let Some(event) = event_of(object) else { return foreign(transcript) };
             transcript.is_understood = true;
-            self.take_event(&name, data, run, transcript);
+            self.take_event(&event, transcript);
             return None;
         }
         transcript.is_understood = true;
@@ -132,19 +151,37 @@ impl Reading {
         }
     }
 
-    /// Takes an event of `/stream_events`. The chunks of the run itself, which is that of the first event that is of no
-    /// tool, are pieces of the answer. Its output is the whole answer, if it has text. Its error is a failure. If models
-    /// alone are told of, each call of one is a message.
-    fn take_event(&mut self, name: &str, data: RawJson<'_>, run: &[u8], transcript: &mut Transcript) {
-        let run = &run[..run.len().min(64)];
-        let is_of_model = name.starts_with("on_chat_model_") || name.starts_with("on_llm_");
-        if self.run.is_empty() && !name.starts_with("on_tool_") {
-            (self.run, self.is_of_model) = (run.to_vec(), is_of_model);
-        } else if self.is_of_model && is_of_model && self.run != run {
-            self.run = run.to_vec();
-            transcript.begin_message();
+    /// Turns to the run of an event, if that is the one whose answer is read: the first that is no part of another, nor
+    /// that of a tool, a retriever or the application. Where models alone are told of, it is that of the model that
+    /// began last, and each is a message. Without the beginnings it is that of the model that speaks.
+    fn turn_to(&mut self, event: &Event<'_>, transcript: &mut Transcript) {
+        if self.run == event.run || !(self.run.is_empty() || self.is_of_model) {
+            return;
         }
-        if self.run != run {
+        let is = |kinds: &[&str]| kinds.iter().any(|kind| event.name.starts_with(kind));
+        if is(&["on_chat_model_", "on_llm_"]) {
+            let begins = event.name.ends_with("_start");
+            self.has_starts |= begins;
+            if !begins && self.has_starts {
+                return;
+            }
+            self.is_of_model = true;
+            transcript.finish = None;
+            transcript.begin_message();
+        } else if event.is_part || is(&["on_tool_", "on_retriever_", "on_custom_event"]) {
+            return;
+        } else {
+            self.is_of_model = false;
+        }
+        self.run = event.run.to_vec();
+    }
+
+    /// Takes an event of `/stream_events`. The chunks of the run itself are pieces of the answer. Its output is the
+    /// whole answer, if it has text. Its error is a failure.
+    fn take_event(&mut self, event: &Event<'_>, transcript: &mut Transcript) {
+        self.turn_to(event, transcript);
+        let Event { name, data, run, .. } = event;
+        if self.run != *run {
             return;
         }
         if is_failure_word(name) {
@@ -170,19 +207,27 @@ impl Reading {
     }
 }
 
-/// Notes how the model stopped that wrote an output: a message, or the last of its `messages` that is the assistant's.
+/// Notes how the model stopped that wrote an output: a message, or the assistant's last of its `messages`, if that
+/// stands behind the user's last.
 fn note_stop_in(output: RawJson<'_>, transcript: &mut Transcript) {
-    let messages = output.get("messages").into_iter().flat_map(RawJson::elements);
-    let message = messages.filter(|message| is_assistants(*message)).last().unwrap_or(output);
-    note_stop(unpacked(message), false, transcript);
+    let messages = output.get("messages");
+    let mut last = if messages.is_some() { None } else { Some(output) };
+    for message in messages.into_iter().flat_map(RawJson::elements) {
+        if is_users(message) {
+            last = None;
+        } else if is_assistants(message) {
+            last = Some(message);
+        }
+    }
+    last.map(unpacked).into_iter().for_each(|message| note_stop(message, false, transcript));
 }
 
-/// Appends the answer of a run's output: that of a message, of the last of its `messages`, or of an object of the
-/// application's own.
+/// Appends the answer of a run's output: that of a message, or of an agent, or else of the last of its `messages`, or
+/// else of an object of the application's own.
 fn push_output(output: RawJson<'_>, out: &mut BoundedText) {
-    match output.get("messages") {
-        Some(messages) => push_last_answer(messages, out),
-        None => push_value(unpacked(output), out),
+    push_value(unpacked(output), out);
+    if let Some(messages) = output.get("messages").filter(|_| out.is_empty()) {
+        push_last_answer(messages, out);
     }
     if out.is_empty() && output.is_object() {
         push_answer_of(&Members::of(output.raw()), out);

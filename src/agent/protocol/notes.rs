@@ -77,10 +77,10 @@ pub(super) fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &
 
 /// Notes how a frame says that the agent stopped, by the first of these that it has: a tripwire, a member that asks for
 /// a person, a flag, its own stop reason, its `reason` ([`reason_of_end`]), the stop reason of an object under a member
-/// that holds an answer (under `message` only in a document), that in its `metadata`, Strands' questions in an answer's place, and the word of
-/// its `status`, `state`, `type` or `event`. A stop reason that says nothing is passed over. If the transcript has no
-/// reason then, a flag that the answer was cut short is one, in a document and in a frame at the end of the run
-/// ([`is_end`]). The last of several frames counts.
+/// that holds an answer (under `message` only in a document), that in its `metadata`, Strands' questions in an answer's
+/// place, and the word of its `status`, `state`, `type` or `event`. A stop reason that says nothing is passed over. If
+/// the transcript has no reason then, a flag that the answer was cut short is one, in a document and in a frame at the
+/// end of the run ([`is_end`]). The last of several frames counts.
 pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
     note_reason(frame, members, transcript);
     let is_short = members.get(Name::Short).is_some_and(RawJson::is_true);
@@ -217,8 +217,7 @@ fn is_end(frame: &Frame<'_>, members: &Members<'_>) -> bool {
 /// approval ([`asks_in`]).
 pub(super) fn waits_within(frame: &Frame<'_>, members: &Members<'_>) -> Option<FinishReason> {
     let is_beside_text = has_text(members);
-    if frame.source == Source::Document && (members.get(Name::Content).is_some_and(asks_in) || has_interruptions(frame))
-    {
+    if frame.source == Source::Document && (asks_in_content(members) || has_interruptions(frame)) {
         return Some(FinishReason::Interrupt);
     }
     within(frame, members).find_map(|value| {
@@ -230,6 +229,14 @@ pub(super) fn waits_within(frame: &Frame<'_>, members: &Members<'_>) -> Option<F
         let found = stop_by_flag(&inner).or_else(|| if is_beside_text { None } else { by_word() });
         found.filter(|reason| reason.waits())
     })
+}
+
+/// Returns true if a part of the content asks a person ([`asks_in`]). Text that the document has beside the content
+/// counts as one behind it.
+fn asks_in_content(members: &Members<'_>) -> bool {
+    let is_text = |value: RawJson<'_>| value.whole_str().is_some_and(|text| !text.read(64).trim().is_empty());
+    let has_text = || members.any(|name, value| name != Name::Content && STOP_HOLDERS.contains(name) && is_text(value));
+    members.get(Name::Content).filter(|parts| parts.is_array()).is_some_and(|parts| asks_in(parts, has_text()))
 }
 
 /// Returns true if a document has the interruptions of a run of OpenAI's Agents SDK: tools that wait for an approval.
@@ -246,8 +253,8 @@ fn reason_in(holder: RawJson<'_>) -> Option<RawJson<'_>> {
     members.get(Name::StopReason).or_else(|| reason_in_metadata(&members))
 }
 
-/// Returns the stop reason in the `metadata` beside an answer, or in LangChain's `response_metadata`, or `None` if there
-/// is none.
+/// Returns the stop reason in the `metadata` beside an answer, or in LangChain's `response_metadata`, or `None` if
+/// there is none.
 fn reason_in_metadata<'a>(members: &Members<'a>) -> Option<RawJson<'a>> {
     let metadata = members.get(Name::Metadata).filter(|metadata| metadata.is_object())?;
     Members::of(metadata.raw()).get(Name::StopReason)

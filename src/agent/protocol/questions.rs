@@ -2,9 +2,9 @@
 //! agents that speak like it. <https://ai-sdk.dev/docs/ai-sdk-core/tools-and-tool-calling#tool-execution-approval>
 
 use crate::agent::protocol::words::is_thought;
-use crate::json::scan::RawJson;
+use crate::json::scan::{self, RawJson};
 
-/// The number of questions that are told apart. With more the agent waits in any case, unless all of them end.
+/// The number of questions that are told apart. With more the agent waits in any case.
 const MAX_QUESTIONS: usize = 64;
 
 /// Bytes of an id that are compared.
@@ -31,7 +31,10 @@ struct Question {
 
 /// The questions that are open.
 #[derive(Debug, Default)]
-pub(super) struct Questions(Vec<Question>);
+pub(super) struct Questions {
+    told_apart: Vec<Question>,
+    has_more: bool,
+}
 
 impl Questions {
     /// Takes a part of the type `kind`. A type that ends in `approval-request`, such as `tool-approval-request`, asks,
@@ -42,34 +45,44 @@ impl Questions {
         let kind = kind.to_ascii_lowercase().replace(['-', '_'], "");
         let is = |words: &[&str]| words.iter().any(|word| kind.contains(word));
         if kind.strip_suffix("approvalrequest").is_some_and(|of| !of.is_empty()) {
-            if !part.get("isAutomatic").is_some_and(RawJson::is_true) && self.0.len() < MAX_QUESTIONS {
-                self.0.push(Question { about: Ids::of(part), may_have_result: false });
+            if part.get("isAutomatic").is_some_and(RawJson::is_true) {
+                return;
             }
-        } else if self.0.is_empty() {
+            self.has_more |= self.told_apart.len() == MAX_QUESTIONS;
+            if !self.has_more {
+                self.told_apart.push(Question { about: Ids::of(part), may_have_result: false });
+            }
+        } else if self.told_apart.is_empty() {
             // Nothing waits for it.
         } else if is(&["approval", "denied"]) {
             let ids = Ids::of(part);
-            self.0.retain(|question| question.about.is_same(&ids) == Some(false));
+            self.told_apart.retain(|question| question.about.is_same(&ids) == Some(false));
         } else if is(&["toolresult", "toolerror", "tooloutput"]) {
             let ids = Ids::of(part);
-            self.0.retain_mut(|question| {
+            self.told_apart.retain_mut(|question| {
                 let is_same = question.about.is_same(&ids);
                 question.may_have_result |= is_same.is_none();
                 is_same != Some(true)
             });
         } else if !is_thought(kind.as_bytes()) && has_text(part) {
-            self.0.retain(|question| !question.may_have_result);
+            self.go_on();
         }
     }
 
     /// Returns true if a question is open.
     pub(super) fn is_open(&self) -> bool {
-        !self.0.is_empty()
+        self.has_more || !self.told_apart.is_empty()
     }
 
     /// Forgets all questions: the agent went on.
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.told_apart.clear();
+        self.has_more = false;
+    }
+
+    /// Takes text of the answer: it ends the questions of which a result may be.
+    fn go_on(&mut self) {
+        self.told_apart.retain(|question| !question.may_have_result);
     }
 }
 
@@ -81,7 +94,10 @@ impl Ids {
             Some(id.raw()[..id.raw().len().min(MAX_ID)].to_vec())
         };
         let call = part.get("toolCall").or_else(|| part.get("tool_call"));
-        Self { call: among(part, &CALL).or_else(|| among(call?, &CALL)), approval: among(part, &APPROVAL) }
+        Self {
+            call: among(part, &CALL).or_else(|| among(call?, &CALL)).or_else(|| among(call?, &["id"])),
+            approval: among(part, &APPROVAL),
+        }
     }
 
     /// Returns true if both are about the same call, or question, and `None` if they cannot be compared.
@@ -94,16 +110,21 @@ impl Ids {
 
 /// Returns true if a part is a text, or has one that is not blank.
 fn has_text(part: RawJson<'_>) -> bool {
-    let text = part.as_str().or_else(|| part.get("text")?.as_str());
+    let [text, thought] = scan::pick(part.raw(), ["text", "thought"]);
+    let text = part.as_str().or_else(|| text?.as_str()).filter(|_| !thought.is_some_and(RawJson::is_true));
     text.is_some_and(|text| !text.read(64).trim().is_empty())
 }
 
-/// Returns true if a part in a list asks a person, and no part behind it ends that question.
-pub(super) fn asks_in(parts: RawJson<'_>) -> bool {
+/// Returns true if a part in a list asks a person, and no part behind it ends that question. `has_text` is true if the
+/// answer has text beside the list.
+pub(super) fn asks_in(parts: RawJson<'_>, has_text: bool) -> bool {
     let mut questions = Questions::default();
     for part in parts.elements() {
         let kind = part.get("type").and_then(RawJson::whole_str).map(|kind| kind.read(64)).unwrap_or_default();
         questions.take(&kind, part);
+    }
+    if has_text {
+        questions.go_on();
     }
     questions.is_open()
 }

@@ -128,13 +128,13 @@ impl Reading {
         None
     }
 
-    /// Takes the end of a step. `isContinued` promises another one. Behind the reason `length` that goes on with the text
-    /// of this one; behind any other it begins anew.
+    /// Takes the end of a step. `isContinued` promises another one, though some servers write it behind `stop`, too.
+    /// Behind the reason `length` that step goes on with the text of this one; behind any other it begins anew.
     fn end_step(&mut self, value: RawJson<'_>, transcript: &mut Transcript) {
         let [reason, usage, continued] = scan::pick(value.raw(), ["finishReason", "usage", "isContinued"]);
         let is = |word| reason.and_then(RawJson::whole_str).is_some_and(|reason| reason.is(word));
         let is_continued = continued.is_some_and(RawJson::is_true);
-        self.is_bare = !(is_continued && (is("length") || is("tool-calls")));
+        self.is_bare = !is_continued || is("stop");
         if !(is_continued && is("length")) {
             transcript.stopped(reason);
             transcript.add_usage(usage);
@@ -169,7 +169,7 @@ fn take_result(frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict
     let last = steps.elements().last()?;
     transcript.message(|out| push_content(last, out));
     transcript.stopped(last.get("finishReason"));
-    if last.get("content").is_some_and(asks_in) {
+    if last.get("content").is_some_and(|content| asks_in(content, false)) {
         transcript.finish.get_or_insert(FinishReason::Interrupt);
     }
     let verdict = transcript.last_word();
