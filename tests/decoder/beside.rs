@@ -4,7 +4,7 @@ use agent_trigger::domain::answer::{AnswerError, Verdict};
 use agent_trigger::domain::finish_reason::FinishReason;
 use agent_trigger::domain::usage::Usage;
 
-use crate::{COMPLETION, NDJSON, SSE, whole};
+use crate::{COMPLETION, JSON, NDJSON, SSE, whole};
 
 /// Events of a stream, each with the name before it, if it has one. `@` is replaced.
 fn sse(events: &[&str], at: &str) -> String {
@@ -182,4 +182,26 @@ fn a_graph_that_counts_nothing_keeps_the_usage_before() {
         "",
     );
     assert_eq!(whole(SSE, body).progress.usage, Some(Usage { input_tokens: 2, ..Usage::default() }));
+}
+
+/// A message in the form of Strands is one of many agents', and Cohere's.
+#[test]
+fn a_stop_reason_and_tokens_beside_a_message_are_heard() {
+    let message = r#""message":{"role":"assistant","content":[{"text":"Yes."}]}"#;
+    for (word, verdict) in [
+        ("end_turn", Verdict::Completed),
+        ("tool_use", Verdict::Completed),
+        ("max_tokens", Verdict::Incomplete(FinishReason::MaxTokens)),
+        ("content_filtered", Verdict::Incomplete(FinishReason::ContentFilter)),
+        ("error", Verdict::Failed(AnswerError::Reported { message: None })),
+    ] {
+        for name in ["stop_reason", "stopReason", "finish_reason"] {
+            let body = format!(r#"{{{message},"{name}":"{word}","usage":{{"inputTokens":21,"outputTokens":8}}}}"#);
+            for outcome in [whole(JSON, &body), whole(SSE, format!("data: {body}\n\n")), whole(NDJSON, body + "\n")] {
+                assert_eq!(outcome.verdict, verdict, "{name} {word}");
+                let tokens = outcome.progress.usage.map(|usage| (usage.input_tokens, usage.output_tokens));
+                assert_eq!(tokens, Some((21, 8)), "{name} {word}");
+            }
+        }
+    }
 }

@@ -8,7 +8,7 @@ use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::failure::{HOLDERS, SIGNS, failure_of};
 use crate::agent::protocol::members::{Members, Name, is_exception};
 use crate::agent::protocol::names::name_of;
-use crate::agent::protocol::notes::STOP_SIGNS;
+use crate::agent::protocol::notes::{STOP_SIGNS, note_stop};
 use crate::agent::protocol::words::{are_interrupts, error_text, is_assistants, is_repr, push_content, reported};
 use crate::agent::protocol::{
     bedrock, duplicates,
@@ -110,6 +110,19 @@ fn heard(frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
     }
 }
 
+/// Does as [`heard`], and hears what an agent of another kind says beside a message: how it stopped, and its tokens if
+/// none were counted. Cohere's answers are such frames.
+fn heard_beside(frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+    let members = Members::of(frame.text);
+    if members.has(Name::StopReason) {
+        note_stop(frame, &members, transcript);
+    }
+    if transcript.progress.usage.is_none() {
+        transcript.add_usage(members.get(Name::Usage));
+    }
+    heard(frame, transcript)
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Reading;
 
@@ -160,7 +173,7 @@ impl Reading {
     /// Takes an object: an event of the model, a forced stop, an interrupt, a result or a message, looked for in this
     /// order. A forced stop decides the run. An interrupt is noted, and the rest is read. The text of `data` is not
     /// read, because the model's event has it, too. An object that is none of these is left to the generic rules, and
-    /// so is one that reports a failure beside a result or a message.
+    /// so is one that reports a failure beside a result or a message. A stop reason beside a message is heard.
     fn take_object(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         if let Some(event) = RawJson::cut(frame.text).enter("event").filter(|event| event.is_object()) {
             return self.take_model_event(event, transcript);
@@ -187,7 +200,7 @@ impl Reading {
         match message.filter(|message| kind.is_none() && message.is_object()) {
             Some(message) => {
                 self.take_message(message, transcript);
-                return heard(frame, transcript);
+                return heard_beside(frame, transcript);
             }
             None if error.is_some() || kind.is_some() || !is_text_event(frame, data) => return foreign(transcript),
             None => transcript.is_understood = true,
