@@ -3,7 +3,7 @@
 
 use crate::agent::protocol::{names::is_failure_word, usage::Counts};
 use crate::domain::answer::{AnswerError, Interruption, Output, Progress, Verdict, is_plain_id};
-use crate::domain::finish_reason::FinishReason;
+use crate::domain::finish_reason::{FinishReason, without_enum};
 use crate::domain::usage::Usage;
 use crate::json::scan::{RawJson, Str};
 use crate::json::text::BoundedText;
@@ -136,17 +136,24 @@ impl Transcript {
     /// begins with `malformed_`, are a failure, too, unless a failure was reported already. A reason that is no string,
     /// is cut off, or is empty or `none`, is ignored.
     pub(crate) fn stopped(&mut self, reason: Option<RawJson<'_>>) {
-        let Some(reason) = reason.and_then(RawJson::whole_str) else { return };
+        if let Some(reason) = reason.and_then(RawJson::whole_str) {
+            self.stopped_by(&reason.read(64));
+        }
+    }
+
+    /// Notes a word for how the agent stopped, as [`Transcript::stopped`] does.
+    pub(crate) fn stopped_by(&mut self, reason: &str) {
         self.is_understood = true;
-        let reason = reason.read(64);
+        let reason = without_enum(reason);
         if matches!(reason.trim().to_ascii_lowercase().as_str(), "" | "none" | "null") {
             return;
         }
         self.has_stopped = true;
         // As a state the word says less: a document may be called incomplete.
         let is_incomplete = reason.eq_ignore_ascii_case("incomplete").then_some(FinishReason::Limit);
-        self.finish = FinishReason::from_wire(&reason).or(is_incomplete);
-        if is_failure_word(&reason) || reason.starts_with("malformed_") {
+        self.finish = FinishReason::from_wire(reason).or(is_incomplete);
+        let is_malformed = reason.get(..10).is_some_and(|begin| begin.eq_ignore_ascii_case("malformed_"));
+        if is_failure_word(reason) || is_malformed {
             self.failure.get_or_insert(AnswerError::Reported { message: None });
         }
     }

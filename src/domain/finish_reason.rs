@@ -85,15 +85,17 @@ impl FinishReason {
     }
 
     /// Returns the reason that an agent's stop reason or state stands for. Returns `None` for the words of a run that
-    /// finished and for unknown words. Each SDK spells the words in its own way, so case, `_`, `-`, spaces and a
+    /// finished and for unknown words. The name of Python's enum may stand before the word. Each SDK spells the words in its own way, so case, `_`, `-`, spaces and a
     /// `TASK_STATE_` before the word do not matter. Timeouts and budgets are limits. So is every word that is not
     /// listed and begins or ends with `limit`, or begins with `max`.
     pub fn from_wire(word: &str) -> Option<Self> {
         let word: String =
-            word.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase).collect();
+            without_enum(word).chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase).collect();
         let word = word.strip_prefix("taskstate").unwrap_or(&word);
         Some(match word {
-            "maxtokens" | "maxoutputtokens" | "length" | "tokenlimit" | "modelcontextwindowexceeded" => Self::MaxTokens,
+            "maxtokens" | "maxoutputtokens" | "length" | "tokenlimit" | "errorlimit" | "modelcontextwindowexceeded" => {
+                Self::MaxTokens
+            }
             "contentfilter"
             | "contentfiltered"
             | "safety"
@@ -105,10 +107,13 @@ impl FinishReason {
             | "imagesafety"
             | "imagerecitation"
             | "imageprohibitedcontent"
+            | "errortoxic"
             | "modelarmor" => Self::ContentFilter,
             "guardrail" | "guardrailintervened" | "tripwire" => Self::Guardrail,
             "refusal" | "refused" => Self::Refusal,
-            "cancelled" | "canceled" | "abort" | "aborted" | "usercancelled" | "usercanceled" => Self::Cancelled,
+            "cancelled" | "canceled" | "abort" | "aborted" | "usercancel" | "usercancelled" | "usercanceled" => {
+                Self::Cancelled
+            }
             "interrupt"
             | "interrupted"
             | "suspended"
@@ -147,6 +152,13 @@ impl FinishReason {
             _ => return None,
         })
     }
+}
+
+/// Returns a word without the name of Python's enum before it, as in `FinishReason.MAX_TOKENS`. A name is one if it ends
+/// in `reason`, in any case.
+pub fn without_enum(word: &str) -> &str {
+    let is_enum = |name: &str| name.to_ascii_lowercase().ends_with("reason");
+    word.rsplit_once('.').filter(|(name, _)| is_enum(name)).map_or(word, |(_, word)| word)
 }
 
 impl fmt::Display for FinishReason {
@@ -214,6 +226,8 @@ mod tests {
                     "length",
                     "model_context_window_exceeded",
                     "modelContextWindowExceeded",
+                    "ERROR_LIMIT",
+                    "FinishReason.MAX_TOKENS",
                 ],
             ),
             (
@@ -232,6 +246,8 @@ mod tests {
                     "IMAGE_RECITATION",
                     "IMAGE_PROHIBITED_CONTENT",
                     "MODEL_ARMOR",
+                    "ERROR_TOXIC",
+                    "FinishReason.SAFETY",
                 ],
             ),
             (Guardrail, &["guardrail", "guardrail_intervened", "guardrailIntervened", "tripwire"]),
@@ -249,7 +265,7 @@ mod tests {
                     "timed out",
                 ],
             ),
-            (Cancelled, &["cancelled", "canceled", "TASK_STATE_CANCELED", "abort"]),
+            (Cancelled, &["cancelled", "canceled", "TASK_STATE_CANCELED", "abort", "USER_CANCEL"]),
             (Interrupt, &["interrupt", "suspended", "requires_action", "approval_required", "REQUIRES-APPROVAL"]),
             (Refusal, &["refusal", "refused"]),
             (Pause, &["pause_turn", "pause", "paused"]),
@@ -273,6 +289,8 @@ mod tests {
             "STOP",
             "completed",
             "success",
+            "FinishReason.STOP",
+            "the.length",
         ] {
             assert_eq!(FinishReason::from_wire(word), None, "{word}");
         }

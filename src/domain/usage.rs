@@ -29,6 +29,17 @@ impl Usage {
             cache_write_input_tokens: self.cache_write_input_tokens.saturating_add(other.cache_write_input_tokens),
         }
     }
+
+    /// Returns this without the other, for each of the four counts. None goes below 0.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        Self {
+            input_tokens: self.input_tokens.saturating_sub(other.input_tokens),
+            output_tokens: self.output_tokens.saturating_sub(other.output_tokens),
+            cache_read_input_tokens: self.cache_read_input_tokens.saturating_sub(other.cache_read_input_tokens),
+            cache_write_input_tokens: self.cache_write_input_tokens.saturating_sub(other.cache_write_input_tokens),
+        }
+    }
 }
 
 /// Returns the usage so far of an agent that said `before` and then `now`: the larger of each count. Reports may

@@ -13,6 +13,7 @@ mod open;
 mod own;
 mod properties;
 mod protocols;
+mod raw;
 mod rules;
 mod spelling;
 mod twice;

@@ -2,17 +2,17 @@
 //! your own format). The last word decides.
 
 use crate::agent::framing::frame::{Frame, Source};
+use crate::agent::protocol::answers::{DEPTH, answer_of, texts};
 use crate::agent::protocol::failure::{failure_of, is_of_tool, is_tools};
 use crate::agent::protocol::marks::{is_word_of_end, take_mark};
-use crate::agent::protocol::members::{ANSWERS, Members, Name};
+use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::models::{self, Answer, Call};
 use crate::agent::protocol::names::{is_failure_word, stop_by_name};
 use crate::agent::protocol::notes::{
     STOP_HOLDERS, STOP_SIGNS, asks, has_result, note_stop, note_usage, stop_by_state, waits_within,
 };
 use crate::agent::protocol::strands;
-use crate::agent::protocol::words::{
-    is_repr, is_thought, is_word, message_of, message_of_frame, push_answer, reported,
-};
+use crate::agent::protocol::words::{is_repr, is_thought, message_of, message_of_frame, push_answer, reported};
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
@@ -34,9 +34,6 @@ const REMARKS: [&str; 12] = [
     "close",
     "closed",
 ];
-
-/// Levels within a member in which an answer's text is looked for: a message, its content, the parts of that.
-const DEPTH: usize = 4;
 
 /// The place at which a piece of the answer stood.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +79,8 @@ pub(crate) struct Generic {
     pub(super) is_silent: bool,
     /// The kind of the event that the pieces began with, as [`kind_of`] tells it.
     first_kind: Vec<u8>,
+    /// The call of a model whose raw answer came last.
+    call: Call,
 }
 
 /// The meaning of a server-sent event's name.
@@ -260,7 +259,10 @@ impl Generic {
             }
             return None;
         }
-        note_usage(frame, members, transcript);
+        let raw = models::take(frame, members, &mut self.call, transcript);
+        if !raw.as_ref().is_some_and(Answer::has_usage) {
+            note_usage(frame, members, transcript);
+        }
         // The one document of an answer may be named after a tool, and still hold what the agent says.
         let is_document = frame.source == Source::Document;
         if !is_document && is_tools(frame, members) {
@@ -281,7 +283,7 @@ impl Generic {
             transcript.begin_message_of(members.get(Name::Role));
             self.under = Under::Remark;
         }
-        self.take_answer(frame, members, transcript);
+        self.take_answer(frame, members, raw.as_ref(), transcript);
         self.note_stop(frame, members, transcript);
         None
     }
@@ -289,12 +291,18 @@ impl Generic {
     /// Takes the answer that an object holds, in the first of its members that has text. A remark about the run counts
     /// only if nothing else has been said, and the next answer replaces it. All of the answer said again by an event of
     /// another kind is not taken twice.
-    fn take_answer(&mut self, frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
+    fn take_answer(
+        &mut self,
+        frame: &Frame<'_>,
+        members: &Members<'_>,
+        raw: Option<&Answer<'_>>,
+        transcript: &mut Transcript,
+    ) {
         if self.is_full_of(members, transcript) {
             transcript.is_understood = true;
             return;
         }
-        let Some((name, text)) = answer_of(members) else { return };
+        let Some((name, text)) = answer_of(members, raw) else { return };
         transcript.is_understood = true;
         if take_mark(frame, text.as_str().as_bytes(), transcript) {
             return;
@@ -392,7 +400,7 @@ impl Generic {
             transcript.finish = earlier;
         }
         transcript.has_stopped |= had_stopped;
-        if !had_failed && transcript.failure.is_some() {
+        if !had_failed && transcript.failure == Some(reported(None)) {
             transcript.failure = Some(reported(message_of(RawJson::cut(frame.text), &[])));
         }
         if transcript.finish.is_none() {
@@ -421,30 +429,4 @@ fn kind_of<'a>(frame: &Frame<'a>, members: &Members<'a>) -> &'a [u8] {
 /// Returns true if a text that begins with `[` is a JSON array whose first element is an object.
 fn is_list_of_objects(text: &[u8]) -> bool {
     scan::trim(&text[1..]).starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
-}
-
-/// Returns the members whose text is the answer, in the order in which they are looked at.
-fn texts() -> impl Iterator<Item = Name> {
-    ANSWERS.into_iter().chain([Name::Message])
-}
-
-/// Returns the first of the members of [`texts`] that has text, and that text, or `None` if none has any. Words of
-/// the user or a tool are no answer, and Python's repr is no text.
-fn answer_of(members: &Members<'_>) -> Option<(Name, BoundedText)> {
-    if is_word(members.get(Name::Role), &["user", "tool"]) || is_word(members.get(Name::Type), &["human"]) {
-        return None;
-    }
-    texts().find_map(|name| {
-        let mut text = BoundedText::new(MAX_OUTPUT + 4);
-        push_answer(members.get(name)?, &mut text, DEPTH);
-        Some((name, text)).filter(|(_, text)| !text.is_empty() && !is_repr(text.as_str()))
-    })
-}
-
-/// Appends the answer that an object of an agent's own holds, in the first of [`texts`] that has text. Appends
-/// nothing if it holds none.
-pub(super) fn push_answer_of(members: &Members<'_>, out: &mut BoundedText) {
-    if let Some((_, text)) = answer_of(members) {
-        out.push(text.as_str());
-    }
 }

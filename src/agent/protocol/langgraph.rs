@@ -7,10 +7,10 @@ use std::sync::LazyLock;
 use memchr::memmem::Finder;
 
 use crate::agent::framing::frame::Frame;
+use crate::agent::protocol::answers::push_answer_of;
 use crate::agent::protocol::duplicates;
 use crate::agent::protocol::failure::failure_of;
 use crate::agent::protocol::form::Form;
-use crate::agent::protocol::generic;
 use crate::agent::protocol::members::{Members, Name, Names};
 use crate::agent::protocol::reader::{Reader, foreign};
 use crate::agent::protocol::usage::Counts;
@@ -262,7 +262,7 @@ impl Reading {
             if members.has(Name::StopReason) || failure_of(frame, &members).is_some() {
                 return foreign(transcript);
             }
-            transcript.message(|out| generic::push_answer_of(&members, out));
+            transcript.message(|out| push_answer_of(&members, out));
             return None;
         }
         transcript.is_understood = true;

@@ -2,8 +2,8 @@
 //! <https://mastra.ai/reference/streaming/ChunkType>
 
 use crate::agent::framing::frame::Frame;
+use crate::agent::protocol::answers::push_answer_of;
 use crate::agent::protocol::failure::failure_of;
-use crate::agent::protocol::generic::push_answer_of;
 use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::names::name_of;
 use crate::agent::protocol::reader::{Reader, decided, foreign, type_of};

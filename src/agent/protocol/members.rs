@@ -54,7 +54,6 @@ names! {
     ErrorCode = b"errorCode" = b"error_code",
     Code = b"code",
     Msg = b"msg",
-    ErrorType = b"errorType",
     StatusCode = b"statusCode" = b"status_code" = b"httpStatus" = b"http_status",
     ExceptionText = b"exception" = b"Exception" = b"traceback" = b"fault",
     Stack = b"stack" = b"stackTrace",
@@ -84,7 +83,8 @@ names! {
     Result = b"result",
     Output = b"output" = b"finalOutput" = b"final_output",
     Message = b"message",
-    Usage = b"usage" = b"usageMetadata" = b"usage_metadata" = b"token_usage" = b"tokenUsage",
+    Usage = b"usage" = b"usageMetadata" = b"usage_metadata" = b"token_usage" = b"tokenUsage"
+        = b"amazon-bedrock-invocationMetrics",
     Tokens = b"input_tokens" = b"output_tokens" = b"inputTokens" = b"outputTokens" = b"prompt_tokens"
         = b"completion_tokens" = b"promptTokens" = b"completionTokens",
     /// `response_metadata` is LangChain's, in which the model says how it stopped.
@@ -107,6 +107,9 @@ names! {
     Messages = b"messages",
     GraphError = b"__error__",
     GraphInterrupt = b"__interrupt__",
+    /// A sign of a model's raw answer.
+    Raw = b"candidates" = b"promptFeedback" = b"prompt_feedback" = b"results" = b"outputText" = b"generation"
+        = b"outputs" = b"generations" = b"generation_id" = b"completion",
     Exception = b"\0",
 }
 

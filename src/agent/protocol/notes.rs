@@ -4,6 +4,7 @@ use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::duplicates;
 use crate::agent::protocol::failure::{has_text, is_nothing_said};
 use crate::agent::protocol::members::{ANSWERS, Members, Name, Names, WHOLE};
+use crate::agent::protocol::models;
 use crate::agent::protocol::names::{is_failure_word, stop_by_name};
 use crate::agent::protocol::questions::asks_in;
 use crate::agent::protocol::words::{are_interrupts, word_in};
@@ -18,7 +19,9 @@ pub(super) const STOP_SIGNS: Names = Names::of(&[
     Name::GraphInterrupt,
     Name::Interrupt,
     Name::Interrupted,
+    Name::Choices,
     Name::NeedsApproval,
+    Name::Raw,
     Name::Reason,
     Name::Short,
     Name::State,
@@ -76,11 +79,12 @@ pub(super) fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &
 }
 
 /// Notes how a frame says that the agent stopped, by the first of these that it has: a tripwire, a member that asks for
-/// a person, a flag, its own stop reason, its `reason` ([`reason_of_end`]), the stop reason of an object under a member
-/// that holds an answer (under `message` only in a document), that in its `metadata`, Strands' questions in an answer's
-/// place, and the word of its `status`, `state`, `type` or `event`. A stop reason that says nothing is passed over. If
-/// the transcript has no reason then, a flag that the answer was cut short is one, in a document and in a frame at the
-/// end of the run ([`is_end`]). The last of several frames counts.
+/// a person, a flag, its own stop reason, its `reason` ([`reason_of_end`]), that of the model whose raw answer it is
+/// ([`models`]), the stop reason of an object under a member that holds an answer, or of the model in it (under
+/// `message` only in a document), that in its `metadata`, Strands' questions in an answer's place, and the word of its
+/// `status`, `state`, `type` or `event`. A stop reason that says nothing is passed over. If the transcript has no reason
+/// then, a flag that the answer was cut short is one, in a document and in a frame at the end of the run ([`is_end`]).
+/// The last of several frames counts.
 pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
     note_reason(frame, members, transcript);
     let is_short = members.get(Name::Short).is_some_and(RawJson::is_true);
@@ -109,12 +113,21 @@ fn note_reason(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transc
     if let Some(reason) = own.filter(says).or_else(|| reason_of_end(frame, members)) {
         return transcript.stopped(word_in(reason));
     }
-    let mut reason = None;
-    let others = within(frame, members).filter_map(reason_in).filter(says);
-    others.for_each(|other| duplicates::hear(&mut reason, other));
+    if members.has_any(models::SIGNS) && models::note_stop(RawJson::cut(frame.text), transcript) {
+        return;
+    }
+    let (mut reason, mut raw) = (None, None);
+    for holder in within(frame, members) {
+        let inner = Members::of(holder.raw());
+        raw = raw.or(Some(holder).filter(|_| inner.has_any(models::SIGNS)));
+        reason_in(&inner).filter(says).into_iter().for_each(|other| duplicates::hear(&mut reason, other));
+    }
     let reason = reason.or_else(|| reason_in_metadata(members).filter(says));
     if let Some(reason) = reason {
         return transcript.stopped(word_in(reason));
+    }
+    if raw.is_some_and(|raw| models::note_stop(raw, transcript)) {
+        return;
     }
     const TEXTS: Names = STOP_HOLDERS.and(Name::Message);
     let asks = |name, value: RawJson<'_>| TEXTS.contains(name) && value.raw().get(1..).is_some_and(are_interrupts);
@@ -246,11 +259,10 @@ fn has_interruptions(frame: &Frame<'_>) -> bool {
     kinds.any(|kind| kind.as_str().is_some_and(|kind| kind.is("tool_approval_item")))
 }
 
-/// Returns the stop reason in an object that holds the message, under any of its names, or else that in its metadata.
-/// Returns `None` if it has none.
-fn reason_in(holder: RawJson<'_>) -> Option<RawJson<'_>> {
-    let members = Members::of(holder.raw());
-    members.get(Name::StopReason).or_else(|| reason_in_metadata(&members))
+/// Returns the stop reason among the members of an object that holds the message, under any of its names, or else that
+/// in its metadata. Returns `None` if it has none.
+fn reason_in<'a>(members: &Members<'a>) -> Option<RawJson<'a>> {
+    members.get(Name::StopReason).or_else(|| reason_in_metadata(members))
 }
 
 /// Returns the stop reason in the `metadata` beside an answer, or in LangChain's `response_metadata`, or `None` if

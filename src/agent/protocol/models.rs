@@ -1,0 +1,301 @@
+//! Raw answers of models, which some agents pass on as they are. No agent's protocol has these forms: an answer is one
+//! only if it has exactly the members that the model's documents name.
+//!
+//! - Gemini: <https://ai.google.dev/api/generate-content>, and as the Python SDK's `model_dump` writes it.
+//! - Bedrock's InvokeModel: <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters.html>, with a page
+//!   for each of Titan, Llama, Mistral, DeepSeek, Cohere and Claude's text completions.
+//! - OpenAI's completions of a text: <https://platform.openai.com/docs/api-reference/completions>
+
+use crate::agent::framing::frame::Frame;
+use crate::agent::protocol::duplicates::{hear, pick};
+use crate::agent::protocol::members::{ANSWERS, Members, Name, Names};
+use crate::agent::protocol::names::name_of;
+use crate::agent::protocol::usage::Counts;
+use crate::agent::protocol::words::{push_parts, reported};
+use crate::agent::transcript::{MAX_OUTPUT, Transcript};
+use crate::domain::finish_reason::{FinishReason, without_enum};
+use crate::domain::usage::Usage;
+use crate::json::scan::{self, RawJson};
+use crate::json::text::BoundedText;
+
+/// The members of which a raw answer has one. A frame without any is not looked at.
+pub(super) const SIGNS: Names = Names::of(&[Name::Raw, Name::Choices]);
+
+/// The members in whose object an agent puts a raw answer.
+const HOLDERS: Names = Names::of(&ANSWERS).and(Name::Message);
+
+/// A list whose first element is the answer: its name, that of the text, and those of the stop reason. The element must
+/// have the text and one of the others.
+const LISTS: [(&[u8], &str, [&str; 2]); 4] = [
+    // Titan. <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-text.html>
+    (b"results", "outputText", ["completionReason", "completionReason"]),
+    // Mistral. <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-mistral-text-completion.html>
+    (b"outputs", "text", ["stop_reason", "stop_reason"]),
+    // Cohere. <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-cohere-command.html>
+    (b"generations", "text", ["finish_reason", "finish_reason"]),
+    // DeepSeek and OpenAI. <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-deepseek.html>
+    (b"choices", "text", ["finish_reason", "stop_reason"]),
+];
+
+/// The words of Gemini's `finishReason` by their number, which the older Python SDK's `to_dict` writes in their place.
+/// <https://github.com/googleapis/googleapis/blob/master/google/ai/generativelanguage/v1beta/generative_service.proto>
+const NUMBERED: [&str; 11] = [
+    "FINISH_REASON_UNSPECIFIED",
+    "STOP",
+    "MAX_TOKENS",
+    "SAFETY",
+    "RECITATION",
+    "OTHER",
+    "LANGUAGE",
+    "BLOCKLIST",
+    "PROHIBITED_CONTENT",
+    "SPII",
+    "MALFORMED_FUNCTION_CALL",
+];
+
+/// The end of Gemini's words for nothing.
+const UNSPECIFIED: &str = "_UNSPECIFIED";
+
+/// Bytes that are read of the model's words for its stop reason.
+const MAX_WORDS: usize = 2 * 1024;
+
+/// The words by which Gemini and Titan say that the model's text is no answer: it is broken, or nobody knows why it
+/// ended. It reached no limit that somebody might accept, so the run failed.
+const BROKEN: [&str; 8] = [
+    "MALFORMED_FUNCTION_CALL",
+    "MALFORMED_RESPONSE",
+    "UNEXPECTED_TOOL_CALL",
+    "MISSING_THOUGHT_SIGNATURE",
+    "NO_IMAGE",
+    "IMAGE_OTHER",
+    "OTHER",
+    "RAG_QUERY_WHEN_RAG_DISABLED",
+];
+
+/// What a raw answer, or a piece of one, says.
+#[derive(Debug, Default)]
+pub(super) struct Answer<'a> {
+    is_known: bool,
+    is_gemini: bool,
+    /// A string, or Gemini's list of parts.
+    text: Option<RawJson<'a>>,
+    reason: Option<RawJson<'a>>,
+    /// The model's words for its stop reason.
+    told: Option<RawJson<'a>>,
+    /// Gemini did not take the prompt.
+    is_blocked: bool,
+    counts: Counts,
+    /// The counts are the last of a call of the model.
+    ends: bool,
+    /// The id that Gemini gives all pieces of one answer.
+    id: Option<RawJson<'a>>,
+}
+
+impl<'a> Answer<'a> {
+    /// Reads an object, or returns `None` if it is no raw answer. With `goes_on`, an object that has nothing but
+    /// Gemini's usage is a piece of one.
+    fn of(object: RawJson<'a>, goes_on: bool) -> Option<Answer<'a>> {
+        let mut answer = Answer::default();
+        let [mut text, mut completion, mut stop] = [None; 3];
+        let (mut has_counts, mut has_id, mut billed) = (false, false, None);
+        for (name, value) in scan::Members::of(object.raw()) {
+            match &*name_of(name) {
+                b"candidates" => answer.take_candidates(value),
+                b"promptFeedback" | b"prompt_feedback" => {
+                    let reason = value.get("blockReason").or_else(|| value.get("block_reason"));
+                    answer.is_blocked |= reason.is_some_and(says_blocked);
+                }
+                b"usageMetadata" | b"usage_metadata" => {
+                    answer.is_known |= goes_on && value.is_object();
+                    answer.count(Counts::of(value));
+                }
+                b"responseId" | b"response_id" => answer.id = answer.id.or(Some(value)),
+                b"amazon-bedrock-invocationMetrics" => {
+                    answer.ends |= value.is_object();
+                    answer.count(Counts::of(value));
+                }
+                b"generation" | b"outputText" => text = text.or(Some(value)),
+                b"completion" => completion = completion.or(Some(value)),
+                b"stop_reason" => hear(&mut stop, value),
+                b"completionReason" => {
+                    hear(&mut answer.reason, value);
+                    has_counts = true;
+                }
+                b"prompt_token_count" | b"inputTextTokenCount" => {
+                    answer.count(Some(Counts { input: value.as_count(), ..Counts::default() }));
+                    has_counts = true;
+                }
+                b"generation_token_count" | b"totalOutputTextTokenCount" => {
+                    answer.count(Some(Counts { output: value.as_count(), ..Counts::default() }));
+                    has_counts = true;
+                }
+                b"generation_id" => has_id = true,
+                b"meta" => billed = billed.or(Counts::of(value)),
+                name => {
+                    let list = LISTS.iter().find(|(list, ..)| *list == name);
+                    list.into_iter().for_each(|(_, text, reasons)| answer.take_list(value, text, *reasons));
+                }
+            }
+        }
+        // Llama's answers, the pieces of Titan's, and Claude's completions of a text.
+        let text = text.filter(|_| has_counts).or(completion.filter(|_| stop.is_some()));
+        let text = text.filter(|text| text.as_str().is_some());
+        answer.is_known |= text.is_some() || answer.is_blocked;
+        answer.text = answer.text.or(text);
+        stop.filter(|_| text.is_some()).into_iter().for_each(|stop| hear(&mut answer.reason, stop));
+        answer.ends |= !answer.is_gemini && answer.reason.is_some_and(RawJson::is_something);
+        if has_id && billed.is_some() {
+            // Command R's text and its reason are an agent's own, too.
+            (answer.is_known, answer.ends) = (true, true);
+            answer.count(billed);
+        }
+        answer.is_known.then_some(answer)
+    }
+
+    /// Takes Gemini's candidates: objects with `content.parts`, or with a reason why the model stopped. The first of
+    /// them is the answer.
+    fn take_candidates(&mut self, list: RawJson<'a>) {
+        let names = ["content", "finishReason", "finish_reason", "finishMessage", "finish_message", "index"];
+        for item in list.elements() {
+            let [content, camel, snake, told, told_snake, index] = pick(item, names);
+            let content = content.filter(|content| content.is_object());
+            let parts = content.and_then(|content| content.get("parts")).filter(|parts| parts.is_array());
+            let reason = camel.or(snake);
+            let is_reason =
+                |reason: &RawJson<'_>| reason.as_str().is_some() || content.is_some() && reason.as_count().is_some();
+            let reason = reason.filter(is_reason);
+            if parts.is_none() && reason.is_none() {
+                return;
+            }
+            (self.is_known, self.is_gemini) = (true, true);
+            if index.and_then(RawJson::as_count).is_none_or(|index| index == 0) {
+                self.text = self.text.or(parts);
+                self.told = self.told.or(told).or(told_snake);
+                reason.into_iter().for_each(|reason| hear(&mut self.reason, reason));
+                return;
+            }
+        }
+    }
+
+    /// Takes one of [`LISTS`]. Titan counts the tokens of the text beside it.
+    fn take_list(&mut self, list: RawJson<'a>, text: &str, reasons: [&str; 2]) {
+        let Some(item) = list.elements().next() else { return };
+        let [text, reason, other, count] = pick(item, [text, reasons[0], reasons[1], "tokenCount"]);
+        let (Some(text), Some(reason)) = (text.filter(|text| text.as_str().is_some()), reason.or(other)) else {
+            return;
+        };
+        self.is_known = true;
+        self.text = self.text.or(Some(text));
+        hear(&mut self.reason, reason);
+        self.count(count.map(|count| Counts { output: count.as_count(), ..Counts::default() }));
+    }
+
+    /// Adds what other counts name.
+    fn count(&mut self, counts: Option<Counts>) {
+        self.counts = self.counts.updated(counts.unwrap_or_default());
+    }
+
+    /// Returns true if tokens are counted.
+    pub(super) fn has_usage(&self) -> bool {
+        self.counts.is_some()
+    }
+
+    /// Returns the text, or `None` if there is none. Thoughts are left out.
+    pub(super) fn text(&self) -> Option<BoundedText> {
+        let mut text = BoundedText::new(MAX_OUTPUT + 4);
+        push_parts(self.text?, &mut text);
+        Some(text).filter(|text| !text.is_empty())
+    }
+
+    /// Returns the word for how the model stopped, or `None` if it says nothing.
+    fn word(&self) -> Option<String> {
+        let reason = self.reason?;
+        let numbered = || Some((*NUMBERED.get(usize::try_from(reason.as_count()?).ok()?)?).to_owned());
+        let word = reason.whole_str().map(|word| without_enum(&word.read(64)).to_owned()).or_else(numbered)?;
+        Some(word).filter(|word| !word.is_empty() && !word.ends_with(UNSPECIFIED))
+    }
+
+    /// Notes how the model stopped, and returns true if it says so. Gemini flags a text in a language that it does not
+    /// support as it flags an unsafe one.
+    fn note_stop(&self, transcript: &mut Transcript) -> bool {
+        let Some(word) = self.word() else {
+            if self.is_blocked {
+                (transcript.is_understood, transcript.has_stopped) = (true, true);
+                transcript.finish = Some(FinishReason::ContentFilter);
+            }
+            return self.is_blocked;
+        };
+        transcript.stopped_by(&word);
+        match &*word {
+            "LANGUAGE" => transcript.finish = Some(FinishReason::ContentFilter),
+            "TOO_MANY_TOOL_CALLS" => transcript.finish = Some(FinishReason::Limit),
+            word if BROKEN.contains(&word) => {
+                let told = self.told.and_then(RawJson::as_str).filter(|told| !told.is_empty());
+                let words = told.map_or_else(|| word.to_owned(), |told| told.read(MAX_WORDS));
+                transcript.failure = Some(reported(Some(words)));
+            }
+            _ => {}
+        }
+        true
+    }
+}
+
+/// Returns true for a word, or its number, for why Gemini did not take a prompt.
+fn says_blocked(reason: RawJson<'_>) -> bool {
+    let is_word = reason.whole_str().is_some_and(|word| !word.is_empty() && !word.ends_with(UNSPECIFIED));
+    is_word || reason.as_count().is_some_and(|number| number > 0)
+}
+
+/// Returns the raw answer that a frame is, or that stands in the place of its answer, and takes its usage as another
+/// piece of `call`. Its own usage beside another's answer comes first, and is not taken. Returns `None` for a frame
+/// without a raw answer.
+pub(super) fn take<'a>(
+    frame: &Frame<'a>,
+    members: &Members<'a>,
+    call: &mut Call,
+    transcript: &mut Transcript,
+) -> Option<Answer<'a>> {
+    let goes_on = call.is_under_way;
+    let is_raw = members.has_any(SIGNS) || goes_on && members.has(Name::Usage);
+    let top = if is_raw { Answer::of(RawJson::cut(frame.text), goes_on) } else { None };
+    let has_own_usage = top.is_none() && members.has(Name::Usage);
+    let mut answer = top.or_else(|| members.objects(HOLDERS).find_map(|held| Answer::of(held, false)))?;
+    transcript.is_understood = true;
+    if has_own_usage {
+        answer.counts = Counts::default();
+    }
+    if answer.has_usage() {
+        call.note(&answer, transcript);
+    }
+    Some(answer)
+}
+
+/// Notes how the model stopped whose raw answer an object is. Returns false if it is none, or does not say so.
+pub(super) fn note_stop(object: RawJson<'_>, transcript: &mut Transcript) -> bool {
+    Answer::of(object, false).is_some_and(|answer| answer.note_stop(transcript))
+}
+
+/// The tokens of the model's call whose pieces are under way. Each piece repeats those of all before it.
+#[derive(Debug, Default)]
+pub(super) struct Call {
+    counts: Counts,
+    id: Vec<u8>,
+    is_under_way: bool,
+}
+
+impl Call {
+    /// Takes the counts of another piece in place of those before. A call begins with another id, and behind the last
+    /// piece of the call before. Some of Gemini's models say in each piece that they stopped: only the id tells two of
+    /// its calls apart.
+    fn note(&mut self, answer: &Answer<'_>, transcript: &mut Transcript) {
+        let id = answer.id.and_then(RawJson::whole_str).map(|id| id.read(64).into_bytes());
+        let id = id.filter(|id| !id.is_empty()).unwrap_or_else(|| self.id.clone());
+        if !self.is_under_way || id != self.id {
+            self.counts = Counts::default();
+        }
+        let counts = self.counts.updated(answer.counts);
+        let sum = transcript.progress.usage.get_or_insert_default();
+        *sum = sum.minus(Usage::from(self.counts)).plus(Usage::from(counts));
+        *self = Call { counts, id, is_under_way: !answer.ends };
+    }
+}
