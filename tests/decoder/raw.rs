@@ -360,6 +360,17 @@ fn converse_says_how_it_stopped() {
 #[test]
 fn bodies_in_a_protocol_say_how_they_stopped() {
     let mut rows: Vec<Row> = Vec::new();
+    for (word, verdict) in [("stop", COMPLETED), ("tool_calls", COMPLETED), ("length", CUT)] {
+        let mistral = format!(
+            r#"{{"choices":[{{"index":0,"message":{{"role":"assistant","content":"{OK}"}},"stop_reason":"{word}"}}]}}"#
+        );
+        rows.push((JSON, mistral, verdict.clone(), OK, None));
+        // A server's own `stop_reason` beside the word is the sequence at which it stopped.
+        let vllm = format!(
+            r#"{{"choices":[{{"index":0,"message":{{"role":"assistant","content":"{OK}"}},"stop_reason":"length","finish_reason":"{word}"}}],"usage":{{"prompt_tokens":21,"completion_tokens":8}}}}"#
+        );
+        rows.push((JSON, vllm, verdict, OK, Some([21, 8, 0])));
+    }
     for (word, verdict) in [("COMPLETE", COMPLETED), ("MAX_TOKENS", CUT), ("ERROR_TOXIC", FILTERED)] {
         let cohere = format!(
             r#"{{"id":"i","finish_reason":"{word}","message":{{"role":"assistant","content":[{{"type":"text","text":"{OK}"}}]}},"usage":{{"billed_units":{{"input_tokens":3,"output_tokens":8}},"tokens":{{"input_tokens":21,"output_tokens":8}}}}}}"#

@@ -34,7 +34,7 @@ pub(super) struct Reading {
 
 impl Reader for Reading {
     /// Takes a chunk, or the whole completion. The choice with index 0 is the answer, and other choices are ignored.
-    /// Its `finish_reason` decides the run. An `error` beside that is a failure, and a refusal takes precedence over
+    /// Its `finish_reason`, or without one its `stop_reason`, decides the run. An `error` beside that is a failure, and a refusal takes precedence over
     /// the reason. Usage is read beside a `finish_reason` and in frames without a choice, by [`Self::take_other`] and
     /// [`Self::read_usage`]. Anything but an object is ignored, or left to the generic rules if it is a line of NDJSON.
     /// Returns `None` for a frame that decides nothing.
@@ -56,7 +56,7 @@ impl Reader for Reading {
             true => choice,
             false => value.get("choices")?.elements().find(is_first)?,
         };
-        let (mut reason, mut unread, mut has_message) = (None, None, false);
+        let (mut reason, mut other, mut unread, mut has_message) = (None, None, None, false);
         for (name, value) in scan::Members::of(choice.raw()) {
             match &*name_of(name) {
                 b"delta" => unread = self.take_delta(value, transcript),
@@ -67,10 +67,12 @@ impl Reader for Reading {
                     count_tools(value.get("tool_calls"), transcript);
                 }
                 b"finish_reason" => reason = reason.filter(|first: &RawJson<'_>| first.is_something()).or(Some(value)),
+                b"stop_reason" => other = Some(value),
                 _ => {}
             }
         }
-        let Some(reason) = reason.filter(|reason| reason.is_something()) else {
+        // Mistral on Bedrock has no other name for it. Beside a `finish_reason` it is the sequence that was met.
+        let Some(reason) = reason.or(other).filter(|reason| reason.is_something()) else {
             unread.filter(|_| !has_message).into_iter().for_each(|text| self.form.note(frame, text));
             return None;
         };
