@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use crate::{COMPLETION, JSON, NDJSON, SSE, decode, whole};
 
 /// Frames of each protocol, as server-sent events.
-const FRAMES: [&str; 48] = [
+const FRAMES: [&str; 53] = [
     "data: {\"type\":\"RUN_STARTED\"}\n\n",
     "data: {\"type\":\"TEXT_MESSAGE_CONTENT\",\"messageId\":\"1\",\"delta\":\"x\"}\n\n",
     "data: {\"type\":\"RUN_FINISHED\",\"usage\":[{\"inputTokens\":1}]}\n\n",
@@ -58,6 +58,11 @@ const FRAMES: [&str; 48] = [
     "Traceback (most recent call last):\n  x\nKeyError: boom\n",
     "data: {'error': 'boom'}\n\n",
     "data: {\"stop_reason\":\"interrupt\"}\n\n",
+    "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"x\"}]}}],\"usageMetadata\":{\"promptTokenCount\":2}}\n\n",
+    "data: {\"candidates\":[{\"finishReason\":\"OTHER\"}],\"promptFeedback\":{\"blockReason\":1}}\n\n",
+    "{\"generation\":\"x\",\"prompt_token_count\":18446744073709551615,\"generation_token_count\":1}\n",
+    "{\"results\":[{\"outputText\":\"x\",\"completionReason\":\"LENGTH\"}],\"inputTextTokenCount\":5}\n",
+    "{\"choices\":[{\"text\":\"x\",\"stop_reason\":null}],\"amazon-bedrock-invocationMetrics\":{}}\n",
 ];
 
 /// What stands in the events that end a run well at once.

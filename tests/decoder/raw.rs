@@ -129,6 +129,18 @@ fn gemini_says_how_it_stopped() {
         )
     };
     rows.push((SSE, sse(&[&number(0), &number(2), &number(0)]), CUT, "aaa", None));
+    // One of two members of a name says more.
+    for members in [
+        r#""finishReason":"STOP","finishReason":"MAX_TOKENS""#,
+        r#""finishReason":"MAX_TOKENS","finishReason":"STOP""#,
+        r#""finishReason":"STOP","finish_reason":"MAX_TOKENS""#,
+        r#""finish_reason":"STOP","finishReason":"MAX_TOKENS""#,
+    ] {
+        let candidate = format!(r#"{{"content":{{"parts":[{{"text":"Yes."}}]}},{members}}}"#);
+        rows.push((JSON, format!(r#"{{"candidates":[{candidate}]}}"#), CUT, "Yes.", None));
+    }
+    let both = r#"{"candidates":[{"finishReason":"STOP"}],"candidates":[{"finishReason":"MAX_TOKENS"}]}"#;
+    rows.push((SSE, sse(&[both]), CUT, "", None));
     // The first candidate is the answer.
     let two = r#"{"candidates":[{"content":{"parts":[{"text":"No."}]},"finishReason":"MAX_TOKENS","index":1},{"content":{"parts":[{"text":"Yes."}]},"finishReason":"STOP","index":0}]}"#;
     rows.push((JSON, two.to_owned(), COMPLETED, "Yes.", None));

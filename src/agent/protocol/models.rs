@@ -160,10 +160,10 @@ impl<'a> Answer<'a> {
             let [content, camel, snake, told, told_snake, index] = pick(item, names);
             let content = content.filter(|content| content.is_object());
             let parts = content.and_then(|content| content.get("parts")).filter(|parts| parts.is_array());
-            let reason = camel.or(snake);
             let is_reason =
                 |reason: &RawJson<'_>| reason.as_str().is_some() || content.is_some() && reason.as_count().is_some();
-            let reason = reason.filter(is_reason);
+            let mut reason = None;
+            [camel, snake].into_iter().flatten().filter(is_reason).for_each(|word| hear(&mut reason, word));
             if parts.is_none() && reason.is_none() {
                 return;
             }
