@@ -85,9 +85,9 @@ impl FinishReason {
     }
 
     /// Returns the reason that an agent's stop reason or state stands for. Returns `None` for the words of a run that
-    /// finished and for unknown words. The name of Python's enum may stand before the word. Each SDK spells the words in its own way, so case, `_`, `-`, spaces and a
-    /// `TASK_STATE_` before the word do not matter. Timeouts and budgets are limits. So is every word that is not
-    /// listed and begins or ends with `limit`, or begins with `max`.
+    /// finished and for unknown words. The name of Python's enum may stand before the word. Each SDK spells the words
+    /// in its own way, so case, `_`, `-`, spaces and a `TASK_STATE_` before the word do not matter. Timeouts and
+    /// budgets are limits. So is every word that is not listed and begins or ends with `limit`, or begins with `max`.
     pub fn from_wire(word: &str) -> Option<Self> {
         let word: String =
             without_enum(word).chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase).collect();
@@ -154,8 +154,8 @@ impl FinishReason {
     }
 }
 
-/// Returns a word without the name of Python's enum before it, as in `FinishReason.MAX_TOKENS`. A name is one if it ends
-/// in `reason`, in any case.
+/// Returns a word without the name of Python's enum before it, as in `FinishReason.MAX_TOKENS`. A name is one if it
+/// ends in `reason`, in any case.
 pub fn without_enum(word: &str) -> &str {
     let is_enum = |name: &str| name.to_ascii_lowercase().ends_with("reason");
     word.rsplit_once('.').filter(|(name, _)| is_enum(name)).map_or(word, |(_, word)| word)

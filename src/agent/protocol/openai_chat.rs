@@ -34,10 +34,10 @@ pub(super) struct Reading {
 
 impl Reader for Reading {
     /// Takes a chunk, or the whole completion. The choice with index 0 is the answer, and other choices are ignored.
-    /// Its `finish_reason`, or without one its `stop_reason`, decides the run. An `error` beside that is a failure, and a refusal takes precedence over
-    /// the reason. Usage is read beside a `finish_reason` and in frames without a choice, by [`Self::take_other`] and
-    /// [`Self::read_usage`]. Anything but an object is ignored, or left to the generic rules if it is a line of NDJSON.
-    /// Returns `None` for a frame that decides nothing.
+    /// Its `finish_reason`, or without one its `stop_reason`, decides the run. An `error` beside that is a failure,
+    /// and a refusal takes precedence over the reason. Usage is read beside a `finish_reason` and in frames without a
+    /// choice, by [`Self::take_other`] and [`Self::read_usage`]. Anything but an object is ignored, or left to the
+    /// generic rules if it is a line of NDJSON. Returns `None` for a frame that decides nothing.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         if self.form.is_of(frame) && !transcript.wants_text() {
             return None;

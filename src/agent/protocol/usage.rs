@@ -14,8 +14,8 @@ pub(crate) struct Counts {
 
 impl Counts {
     /// Reads a usage object, or returns `None` if it counts nothing. If a count has several spellings, the first that
-    /// is a number counts. Those in the details of the input are among them. Gemini counts the tokens of thoughts, and of
-    /// what its tools put into the prompt, beside the others: they are added.
+    /// is a number counts. Those in the details of the input are among them. Gemini counts the tokens of thoughts, and
+    /// of what its tools put into the prompt, beside the others: they are added.
     /// <https://ai.google.dev/api/generate-content#UsageMetadata>
     pub(crate) fn of(usage: RawJson<'_>) -> Option<Counts> {
         // Cohere counts within its usage.
