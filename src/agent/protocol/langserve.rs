@@ -2,7 +2,7 @@
 //! <https://github.com/langchain-ai/langserve>
 
 use crate::agent::framing::frame::Frame;
-use crate::agent::protocol::generic::push_answer_of;
+use crate::agent::protocol::answers::push_answer_of;
 use crate::agent::protocol::langgraph::note_stop;
 use crate::agent::protocol::members::Members;
 use crate::agent::protocol::names::is_failure_word;
