@@ -293,6 +293,7 @@ fn a_stop_reason_may_stand_in_metadata() {
         (JSON, message.to_owned()),
         (JSON, format!(r#"{{"output":{message},"metadata":{{"run_id":"r"}}}}"#)),
         (JSON, r#"{"answer":"Three ","metadata":{"finish_reason":"length"}}"#.to_owned()),
+        (JSON, message.replace(r#""response_metadata""#, r#""metadata":{"run":"1"},"response_metadata""#)),
         (SSE, format!("data: {{\"chunk\":{message}}}\n\n")),
         (NDJSON, "{\"text\":\"Three \"}\n{\"metadata\":{\"finish_reason\":\"length\"}}\n".to_owned()),
     ] {
@@ -323,6 +324,7 @@ fn a_stop_reason_may_stand_in_metadata() {
         (vec![raw("length", "m")], cut),
         (vec![raw("length", "title")], Verdict::Completed),
         (vec![raw("stop", "m")], Verdict::Completed),
+        (vec![raw("error", "m")], Verdict::Failed(AnswerError::Reported { message: None })),
         (vec![raw("length", "m"), again.to_owned()], Verdict::Completed),
         (vec![calls("adk_request_confirmation")], WAITS),
         (vec![calls("adk_request_credential")], Verdict::Incomplete(FinishReason::AuthRequired)),

@@ -29,8 +29,8 @@ pub(super) struct Reading {
     is_others: bool,
     /// What the agent waits for, as an event of its own says. It has begun no message since.
     waits: Option<FinishReason>,
-    /// Why the agent stopped short, as the value of such an event says. It has begun no message since.
-    stopped: Option<FinishReason>,
+    /// How the agent stopped, in the word of the value of such an event. It has begun no message since.
+    stopped: Option<String>,
 }
 
 impl Reader for Reading {
@@ -100,7 +100,7 @@ impl Reading {
         let Some(value) = value.filter(|value| is_strands || says_only_how_it_ended(*value)) else { return };
         let reason = Members::of(value.raw()).get(Name::StopReason);
         if let Some(reason) = reason.and_then(RawJson::whole_str) {
-            self.stopped = FinishReason::from_wire(&reason.read(64));
+            self.stopped = Some(reason.read(64));
         }
     }
 
@@ -119,7 +119,7 @@ impl Reading {
         }
         let metadata = metadata.map(|metadata| Members::of(metadata.raw()));
         let reason = metadata.and_then(|metadata| metadata.get(Name::StopReason)?.whole_str());
-        self.stopped = reason.and_then(|reason| FinishReason::from_wire(&reason.read(64)));
+        self.stopped = reason.map(|reason| reason.read(64));
     }
 
     /// Turns to the message of a delta or a start. If its id is another one than before, it begins a message, which
@@ -154,7 +154,9 @@ impl Reading {
             Some(outcome) => transcript.stopped(outcome.get("type").or(Some(outcome))),
             None => transcript.finish = self.waits.or(transcript.finish),
         }
-        transcript.finish = transcript.finish.or(self.stopped);
+        if let Some(word) = self.stopped.as_deref().filter(|_| transcript.finish.is_none()) {
+            transcript.stopped_by(word);
+        }
         if let Some(result) = result.filter(|_| transcript.answer().is_empty()) {
             transcript.message(|out| push_answer(result, out, 4));
         }

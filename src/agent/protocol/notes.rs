@@ -60,7 +60,7 @@ pub(super) fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &
     if own.is_some() {
         return transcript.add_usage(own);
     }
-    if let Some(usage) = members.get(Name::Metadata).and_then(|metadata| metadata.get("usage")) {
+    if let Some(usage) = metadata(RawJson::cut(frame.text), members).find_map(|metadata| metadata.get("usage")) {
         return transcript.add_usage(Some(usage));
     }
     let message = [Name::Result, Name::Response, Name::Output, Name::Answer, Name::Message, Name::Data]
@@ -120,9 +120,9 @@ fn note_reason(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transc
     for holder in within(frame, members) {
         let inner = Members::of(holder.raw());
         raw = raw.or(Some(holder).filter(|_| inner.has_any(models::SIGNS)));
-        reason_in(&inner).filter(says).into_iter().for_each(|other| duplicates::hear(&mut reason, other));
+        reason_in(holder, &inner).filter(says).into_iter().for_each(|other| duplicates::hear(&mut reason, other));
     }
-    let reason = reason.or_else(|| reason_in_metadata(members).filter(says));
+    let reason = reason.or_else(|| reason_in_metadata(RawJson::cut(frame.text), members).filter(says));
     if let Some(reason) = reason {
         return transcript.stopped(word_in(reason));
     }
@@ -259,17 +259,21 @@ fn has_interruptions(frame: &Frame<'_>) -> bool {
     kinds.any(|kind| kind.as_str().is_some_and(|kind| kind.is("tool_approval_item")))
 }
 
-/// Returns the stop reason among the members of an object that holds the message, under any of its names, or else that
-/// in its metadata. Returns `None` if it has none.
-fn reason_in<'a>(members: &Members<'a>) -> Option<RawJson<'a>> {
-    members.get(Name::StopReason).or_else(|| reason_in_metadata(members))
+/// Returns the stop reason in an object that holds the message, under any of its names, or else that in its metadata.
+/// Returns `None` if it has none.
+fn reason_in<'a>(object: RawJson<'a>, members: &Members<'a>) -> Option<RawJson<'a>> {
+    members.get(Name::StopReason).or_else(|| reason_in_metadata(object, members))
 }
 
-/// Returns the stop reason in the `metadata` beside an answer, or in LangChain's `response_metadata`, or `None` if
-/// there is none.
-fn reason_in_metadata<'a>(members: &Members<'a>) -> Option<RawJson<'a>> {
-    let metadata = members.get(Name::Metadata).filter(|metadata| metadata.is_object())?;
-    Members::of(metadata.raw()).get(Name::StopReason)
+/// Returns the stop reason in an object's [`metadata`], or `None` if there is none.
+fn reason_in_metadata<'a>(object: RawJson<'a>, members: &Members<'a>) -> Option<RawJson<'a>> {
+    metadata(object, members).find_map(|metadata| Members::of(metadata.raw()).get(Name::StopReason))
+}
+
+/// Returns the `metadata` beside an answer, and LangChain's `response_metadata`. `members` are those of the object.
+fn metadata<'a>(object: RawJson<'a>, members: &Members<'a>) -> impl Iterator<Item = RawJson<'a>> {
+    let picked = members.has(Name::Metadata).then(|| scan::pick(object.raw(), ["metadata", "response_metadata"]));
+    picked.into_iter().flatten().flatten()
 }
 
 /// Returns true for reasons whose words are states of many things, too: windows are maximized, and tickets blocked.
