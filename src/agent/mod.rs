@@ -58,6 +58,8 @@ use crate::{
 /// The bytes of an error body that are read: enough for the record's 1 KiB after quotations of the prompt are masked.
 const ERROR_BODY_LIMIT: usize = 16 * 1024;
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same for a refusal behind which the call is tried again.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// The longest wait for usage that may follow the terminal event. An agent may keep the connection open after it, and
 /// send other things meanwhile.
 const USAGE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -250,20 +252,22 @@ impl Agent {
                 Ok(Answer { response, head })
             }
             StatusClass::Unauthorized => {
-                Err(AgentError::Unauthorized { said: error_body(response, call, authorization).await })
+                Err(AgentError::Unauthorized { said: error_body(response, REFUSAL_TIMEOUT, call, authorization).await })
             }
             StatusClass::NotAccepted => Err(AgentError::Unavailable {
                 cause: format!("it answered {status}"),
                 retry_after: retry_after.and_then(|value| status::retry_after(value, SystemTime::now().into())),
-                said: error_body(response, call, authorization).await,
+                said: error_body(response, REFUSAL_TIMEOUT, call, authorization).await,
             }),
-            StatusClass::Rejected => {
-                Err(AgentError::Rejected { status, said: error_body(response, call, authorization).await })
-            }
+            StatusClass::Rejected => Err(AgentError::Rejected {
+                status,
+                said: error_body(response, ERROR_BODY_TIMEOUT, call, authorization).await,
+            }),
             StatusClass::TimedOut => Err(AgentError::TimedOut(status)),
-            StatusClass::Failed => {
-                Err(AgentError::Failed { status, said: error_body(response, call, authorization).await })
-            }
+            StatusClass::Failed => Err(AgentError::Failed {
+                status,
+                said: error_body(response, ERROR_BODY_TIMEOUT, call, authorization).await,
+            }),
         }
     }
 
@@ -317,24 +321,29 @@ impl Agent {
     }
 }
 
-/// Returns the beginning of an error's body, masked, as far as it comes within 5 s. Returns `None` if it is compressed,
+/// Returns the beginning of an error's body, masked, as far as it comes within `limit`. Returns `None` if it is compressed,
 /// or if neither words nor the hint of [`Call::clean`] are left of it.
-async fn error_body(mut response: Response, call: &Call, authorization: &Authorization) -> Option<String> {
+async fn error_body(
+    mut response: Response,
+    limit: Duration,
+    call: &Call,
+    authorization: &Authorization,
+) -> Option<String> {
     // Compressed bytes are nobody's words.
     if head::content_encoding(response.headers()).is_some() {
         return None;
     }
-    let body = beginning_of(&mut response).await;
+    let body = beginning_of(&mut response, limit).await;
     let said = call.clean(String::from_utf8_lossy(&body).trim(), authorization);
     Some(said).filter(|said| !said.is_empty())
 }
 
-/// Returns the beginning of a body: at most 16 KiB of it, as far as it comes within 5 s. A connection that breaks ends
+/// Returns the beginning of a body: at most 16 KiB of it, as far as it comes within `limit`. A connection that breaks ends
 /// it, too.
-async fn beginning_of(response: &mut Response) -> Vec<u8> {
+async fn beginning_of(response: &mut Response, limit: Duration) -> Vec<u8> {
     let mut body = Vec::new();
     // The bytes that came by then are kept.
-    let _ = tokio::time::timeout(ERROR_BODY_TIMEOUT, async {
+    let _ = tokio::time::timeout(limit, async {
         while body.len() < ERROR_BODY_LIMIT
             && let Ok(Some(bytes)) = response.chunk().await
         {

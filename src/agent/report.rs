@@ -1,7 +1,7 @@
 //! Lines in which an agent or the runtime of a language reports an error: an agent that fails often says so in such a
 //! line alone.
 
-use crate::json::scan;
+use crate::json::scan::{self, RawJson};
 
 /// Bytes of a line that are looked at, and of a message.
 pub(super) const MAX_LINE: usize = 2 * 1024;
@@ -13,20 +13,21 @@ pub(super) fn is_traceback(line: &[u8]) -> bool {
 
 /// Returns the object or the string of a line such as `error: {…}`, with any white space between both. Genkit,
 /// llama.cpp's server and many others write one between server-sent events, as if `error` were a field. The value must
-/// be whole, or the line have 2 KiB and more.
+/// be whole, or the line have 2 KiB and more. A value or an `error` in it that is empty or null is none.
 /// <https://genkit.dev/docs/js/frameworks/express/>
 pub(super) fn error_value(line: &[u8]) -> Option<&[u8]> {
     let value = scan::trim(line.strip_prefix(b"error:")?);
     let is_whole = || line.len() >= MAX_LINE || scan::is_whole(value);
-    (matches!(value.first(), Some(b'{' | b'"')) && is_whole()).then_some(value)
+    let is_one = matches!(value.first(), Some(b'{' | b'"')) && is_whole() && RawJson::cut(value).is_something();
+    let error = RawJson::cut(value).get("error");
+    (is_one && error.is_none_or(RawJson::is_something)).then_some(value)
 }
 
 /// Returns true if a line reports an error, as [`error_value`] does or the runtimes of languages do. Such a line begins
 /// with `panic: `, `fatal error: `, `Exception in thread ` or `Uncaught `, or is a panic of Rust's. Or the text before
 /// its first colon, or all of it if it has none, is the name of a class that begins with a capital and ends in `Error`
-/// or `Exception`:
-/// `KeyError`, `botocore.exceptions.ClientError: …`. An indented line is part of something else. Only the first 2 KiB
-/// are looked at.
+/// or `Exception`: `KeyError`, `botocore.exceptions.ClientError: …`. An indented line is part of something else. Only
+/// the first 2 KiB are looked at.
 pub(super) fn is_report(line: &[u8]) -> bool {
     const BEGIN: [&str; 4] = ["panic: ", "fatal error: ", "Exception in thread ", "Uncaught "];
     if error_value(line).is_some() {
@@ -61,7 +62,7 @@ mod tests {
             "KeyError\r",
             "thread 'main' panicked at a.rs:1",
             "error: {\"error\": {\"message\": \"no\"}}",
-            "error:{}\r",
+            "error:{\"code\":1}\r",
             "error: \"no\"",
         ] {
             assert!(is_report(line.as_bytes()), "{line}");
@@ -74,6 +75,9 @@ mod tests {
             "error: no",
             "error: {\"error\":",
             "error: {} is empty",
+            "error: {}",
+            "error: \"\"",
+            "error: {\"error\":null}",
             "error: \"no\" and \"no\"",
             "  error: {}",
             "error",

@@ -56,7 +56,7 @@ impl Agent {
         let mut response = sent.map_err(not_begun)?;
         let session = response.headers().get(mcp::SESSION_HEADER).cloned();
         let Some(session) = session.filter(|_| response.status().is_success()) else { return Ok(None) };
-        let answer = super::beginning_of(&mut response).await;
+        let answer = super::beginning_of(&mut response, super::ERROR_BODY_TIMEOUT).await;
         let version = mcp::agreed_version(&answer).and_then(|version| HeaderValue::from_str(&version).ok());
         let version = version.unwrap_or(HeaderValue::from_static(mcp::VERSION));
         let mut with_session = headers;

@@ -133,8 +133,8 @@ impl Transcript {
 
     /// Notes how the agent says that it stopped, and that it said so. The last word counts, and a word that means a
     /// finished run, or is unknown, takes back a reason before it. `error`, `failed` and similar words, and a word that
-    /// begins with `malformed_`, are a failure, too, unless a failure was reported already. A reason that is no string,
-    /// is cut off, or is empty or `none`, is ignored.
+    /// begins with `malformed_` or is Gemini's for a broken answer, are a failure, too, unless a failure was reported
+    /// already. A reason that is no string, is cut off, or is empty or `none`, is ignored.
     pub(crate) fn stopped(&mut self, reason: Option<RawJson<'_>>) {
         if let Some(reason) = reason.and_then(RawJson::whole_str) {
             self.stopped_by(&reason.read(64));
@@ -151,9 +151,17 @@ impl Transcript {
         self.has_stopped = true;
         // As a state the word says less: a document may be called incomplete.
         let is_incomplete = reason.eq_ignore_ascii_case("incomplete").then_some(FinishReason::Limit);
-        self.finish = FinishReason::from_wire(reason).or(is_incomplete);
+        self.finish = FinishReason::from_wire(reason).or(is_incomplete).or(match reason {
+            // Gemini flags a text in a language that it does not support as it flags an unsafe one.
+            "LANGUAGE" => Some(FinishReason::ContentFilter),
+            "TOO_MANY_TOOL_CALLS" => Some(FinishReason::Limit),
+            _ => None,
+        });
         let is_malformed = reason.get(..10).is_some_and(|begin| begin.eq_ignore_ascii_case("malformed_"));
-        if is_failure_word(reason) || is_malformed {
+        // Gemini's words for an answer that is broken.
+        let is_broken =
+            matches!(reason, "UNEXPECTED_TOOL_CALL" | "MISSING_THOUGHT_SIGNATURE" | "NO_IMAGE" | "IMAGE_OTHER");
+        if is_failure_word(reason) || is_malformed || is_broken {
             self.failure.get_or_insert(AnswerError::Reported { message: None });
         }
     }

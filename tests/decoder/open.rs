@@ -79,6 +79,8 @@ fn each_question_waits_for_its_own_end() {
         let body = format!(r#"{{"content":[{asked},{parts}]}}"#);
         assert_eq!(whole(JSON, &body).verdict, if is_open { WAITS } else { Verdict::Completed }, "{body}");
     }
+    let mcp = r#"{"type":"mcp_approval_request","id":"r1"},{"type":"mcp_approval_request","id":"r2"},{"type":"mcp_approval_response","approval_request_id":"r1","approve":true}"#;
+    assert_eq!(whole(JSON, format!(r#"{{"content":[{mcp}]}}"#)).verdict, WAITS);
     let two =
         r#"{"type":"tool_approval_request","tool_call_id":"c1"},{"type":"tool_approval_request","tool_call_id":"c2"}"#;
     let body = format!(r#"{{"content":[{two},{{"type":"tool_result","tool_call_id":"c1"}},{{"text":"Done."}}]}}"#);
@@ -140,6 +142,8 @@ fn the_end_of_a_step_says_whether_another_follows() {
         (format!("{one}{}", end("tool-calls", false)), Verdict::Completed, "One."),
         (format!("{one}{}", end("tool-calls", true)), torn(), ""),
         (format!("{one}{}", end("tool_calls", true)), torn(), ""),
+        (format!("f:{{\"messageId\":\"m\"}}\n{one}{}", end("tool-calls", false)), torn(), ""),
+        (format!("f:{{\"messageId\":\"m\"}}\n{one}{}", end("stop", false)), Verdict::Completed, "One."),
         (format!("{one}{}a:{{\"toolCallId\":\"c\",\"result\":\"x\"}}\n", end("tool-calls", false)), torn(), ""),
     ] {
         check(None, &body, &verdict, text);
@@ -194,6 +198,9 @@ fn a_line_of_an_error_between_events_is_a_report() {
     }
     let indented = "data: The config says:\n\n  error: {\"retry\": 3}\n\n";
     assert_eq!(whole(SSE, indented).verdict, Verdict::Completed);
+    for nothing in ["{}", "\"\"", "{\"error\":null}"] {
+        check(SSE, &format!("{message}error: {nothing}\n\n"), &Verdict::Completed, "Three ");
+    }
     let known = "data: {\"error\":\"no such bucket\"}\n\n";
     check(SSE, &format!("{known}error: {{}}\n\n"), &failed("no such bucket"), "");
     let by_code = whole(SSE, format!("{message}error: {{\"code\":500}}\n\n")).verdict;
@@ -267,7 +274,13 @@ fn an_event_stream_is_read_for_its_run() {
             model("Let me", "m1") + &model("Done", "m2") + &speaks(" look.", "m1") + &speaks(".", "m2"),
             Verdict::Completed,
         ),
-        (ends_by_length + &model("Done.", "m2"), Verdict::Completed),
+        (ends_by_length.clone() + &model("Done.", "m2"), Verdict::Completed),
+        (on("on_prompt_start", "{}", "p") + &model("Done.", "m1"), Verdict::Completed),
+        (begins.clone() + &pieces + &output("\"Done.\""), Verdict::Completed),
+        (
+            begins.clone() + &pieces + &ends_by_length + &output("\"Done.\""),
+            Verdict::Incomplete(FinishReason::MaxTokens),
+        ),
         (begins + &on("on_chain_error", "{\"error\":\"boom\"}", "r"), failed("boom")),
     ] {
         check(SSE, &format!("{events}event: end\n\n"), &verdict, "Done.");
@@ -294,6 +307,8 @@ fn a_stop_reason_may_stand_in_metadata() {
         (JSON, format!(r#"{{"output":{message},"metadata":{{"run_id":"r"}}}}"#)),
         (JSON, r#"{"answer":"Three ","metadata":{"finish_reason":"length"}}"#.to_owned()),
         (JSON, message.replace(r#""response_metadata""#, r#""metadata":{"run":"1"},"response_metadata""#)),
+        (JSON, message.replace(r#""response_metadata""#, r#""metadata":{"finish_reason":""},"response_metadata""#)),
+        (JSON, format!(r#"{{"output":{}}}"#, message.replace(r#""type""#, r#""finish_reason":null,"type""#))),
         (SSE, format!("data: {{\"chunk\":{message}}}\n\n")),
         (NDJSON, "{\"text\":\"Three \"}\n{\"metadata\":{\"finish_reason\":\"length\"}}\n".to_owned()),
     ] {
@@ -326,6 +341,8 @@ fn a_stop_reason_may_stand_in_metadata() {
         (vec![raw("stop", "m")], Verdict::Completed),
         (vec![raw("error", "m")], Verdict::Failed(AnswerError::Reported { message: None })),
         (vec![raw("length", "m"), again.to_owned()], Verdict::Completed),
+        (vec![raw("length", "thinks").replace("Three ", "")], Verdict::Incomplete(FinishReason::MaxTokens)),
+        (vec![raw("length", "m"), raw("tool_calls", "calls").replace("Three ", "")], Verdict::Completed),
         (vec![calls("adk_request_confirmation")], WAITS),
         (vec![calls("adk_request_credential")], Verdict::Incomplete(FinishReason::AuthRequired)),
         (vec![calls("request_report")], Verdict::Completed),
@@ -336,4 +353,32 @@ fn a_stop_reason_may_stand_in_metadata() {
     }
     let error = r#"{"event_type":"error","message":"boom"}"#;
     assert_eq!(whole(NDJSON, format!("{{\"event_type\":\"text\",\"text\":\"a\"}}\n{error}\n")).verdict, failed("boom"));
+}
+
+/// LangChain keeps the stop reason of the model under the name that its provider gives it.
+#[test]
+fn a_models_own_word_is_heard_beside_a_message_of_langchain() {
+    let cut = Verdict::Incomplete(FinishReason::MaxTokens);
+    for (beside, expected) in [
+        (r#""response_metadata":{"finish_reason":"length"}"#, cut.clone()),
+        (r#""response_metadata":{"finishReason":"MAX_TOKENS"}"#, cut.clone()),
+        (r#""response_metadata":{"stopReason":"max_tokens"}"#, cut.clone()),
+        (
+            r#""response_metadata":{"status":"incomplete","incomplete_details":{"reason":"max_output_tokens"}}"#,
+            cut.clone(),
+        ),
+        (r#""additional_kwargs":{"stop_reason":"max_tokens"},"response_metadata":{}"#, cut),
+        (r#""response_metadata":{"finishReason":"SAFETY"}"#, Verdict::Incomplete(FinishReason::ContentFilter)),
+        (r#""response_metadata":{"finishReason":"LANGUAGE"}"#, Verdict::Incomplete(FinishReason::ContentFilter)),
+        (r#""response_metadata":{"finishReason":"TOO_MANY_TOOL_CALLS"}"#, Verdict::Incomplete(FinishReason::Limit)),
+        (
+            r#""response_metadata":{"finishReason":"UNEXPECTED_TOOL_CALL"}"#,
+            Verdict::Failed(AnswerError::Reported { message: None }),
+        ),
+        (r#""response_metadata":{"finishReason":"STOP"}"#, Verdict::Completed),
+    ] {
+        let message = format!(r#"{{"type":"ai","content":"Three ",{beside}}}"#);
+        let state = format!("event: metadata\ndata: {{}}\n\nevent: values\ndata: {{\"messages\":[{message}]}}\n\n");
+        assert_eq!(whole(SSE, &state).verdict, expected, "{state}");
+    }
 }

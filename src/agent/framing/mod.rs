@@ -94,6 +94,9 @@ impl Declared {
     }
 }
 
+/// The beginnings of the lines that server-sent events consist of.
+const FIELDS: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b":"];
+
 /// Cuts a body into frames.
 #[derive(Debug)]
 pub(crate) enum Framer {
@@ -151,11 +154,10 @@ impl Framer {
             return None;
         }
         let text = scan::trim(head.strip_prefix(BOM).unwrap_or(head));
-        let fields: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b":"];
-        if text.is_empty() || fields.iter().any(|field| text.len() < field.len() && field.starts_with(text)) {
+        if text.is_empty() || FIELDS.iter().any(|field| text.len() < field.len() && field.starts_with(text)) {
             return is_final.then(|| declared.framing());
         }
-        if fields.iter().any(|field| text.starts_with(field)) {
+        if FIELDS.iter().any(|field| text.starts_with(field)) {
             return Some(Declared::Sse.framing());
         }
         match begins_with_error(head.strip_prefix(BOM).unwrap_or(head), is_final) {
@@ -302,12 +304,14 @@ fn are_lines(behind: &[u8]) -> bool {
 }
 
 /// Returns true if a body begins with an error between server-sent events: a line `error: {…}` ([`error_value`]), and
-/// behind it a blank line and then nothing, another such line or a field. A body of that line alone is one, too, if its
-/// object has an `error`: without it the line may be a text. Returns `None` while `head` is too short to tell.
+/// behind it a blank line and then nothing, a field or another line that begins with `error:`. A body of that line
+/// alone, of which the first 4 KiB are looked at, is one, too, if its object has an `error`: without it the line may be
+/// a text. Returns `None` while `head` is too short to tell.
 /// `is_final` is true if no more of the body would change that.
 fn begins_with_error(head: &[u8], is_final: bool) -> Option<bool> {
     const FIELD: &[u8] = b"error:";
-    const FIELDS: [&[u8]; 6] = [FIELD, b"data:", b"event:", b"id:", b"retry:", b":"];
+    let goes_on = |rest: &[u8]| FIELDS.iter().chain([&FIELD]).any(|field| rest.starts_with(field));
+    let may_go_on = |rest: &[u8]| FIELDS.iter().chain([&FIELD]).any(|field| field.starts_with(rest));
     let head = head.trim_ascii_start();
     if !head.starts_with(FIELD) {
         return if FIELD.starts_with(head) && !is_final { None } else { Some(false) };
@@ -323,8 +327,8 @@ fn begins_with_error(head: &[u8], is_final: bool) -> Option<bool> {
     match behind.first() {
         None | Some(b'\n') if rest.is_empty() && !is_final => None,
         None => Some(RawJson::cut(value).get("error").is_some_and(RawJson::is_something)),
-        Some(b'\n') if FIELDS.iter().any(|field| field.starts_with(rest)) && !rest.is_empty() && !is_final => None,
-        Some(b'\n') => Some(rest.is_empty() || FIELDS.iter().any(|field| rest.starts_with(field))),
+        Some(b'\n') if !rest.is_empty() && may_go_on(rest) && !is_final => None,
+        Some(b'\n') => Some(rest.is_empty() || goes_on(rest)),
         Some(_) => Some(false),
     }
 }

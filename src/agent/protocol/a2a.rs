@@ -56,17 +56,17 @@ fn is_result(object: RawJson<'_>) -> bool {
         || artifact.is_some_and(|update| update.get("artifact").is_some_and(RawJson::is_object))
         || message.is_some_and(|message| {
             let [id, role] = scan::pick(message.raw(), ["messageId", "role"]);
-            id.is_some() && !is_users(role) && parts_of(message).is_some()
+            id.is_some() && !is_role_of_user(role) && parts_of(message).is_some()
         })
 }
 
 /// Returns true for the role of a user's message.
-fn is_users(role: Option<RawJson<'_>>) -> bool {
+fn is_role_of_user(role: Option<RawJson<'_>>) -> bool {
     role.and_then(RawJson::whole_str).is_some_and(|role| role.is("user") || role.is("ROLE_USER"))
 }
 
-/// Returns the list of parts of a message or an artifact. Over plain HTTP, 0.3 calls a message's `content`, which is one
-/// of A2A by its role: many agents have messages of that form.
+/// Returns the list of parts of a message or an artifact. Over plain HTTP, 0.3 calls a message's `content`, which is
+/// one of A2A by its role: many agents have messages of that form.
 fn parts_of(message: RawJson<'_>) -> Option<RawJson<'_>> {
     let [parts, content, role] = scan::pick(message.raw(), ["parts", "content", "role"]);
     let is_a2a = role.and_then(RawJson::whole_str).is_some_and(|role| role.raw().starts_with(b"ROLE_"));
@@ -177,8 +177,8 @@ impl<'a> Update<'a> {
 }
 
 impl Reading {
-    /// Takes a result by its kind. A message of the agent's decides the run, a task and a status may, and an artifact never does.
-    /// Returns `None` if nothing is decided, also for a result of no known kind.
+    /// Takes a result by its kind. A message of the agent's decides the run, a task and a status may, and an artifact
+    /// never does. Returns `None` if nothing is decided, also for a result of no known kind.
     fn take_result(&mut self, frame: &Frame<'_>, result: RawJson<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         transcript.is_understood = true;
         let mut update = Update::default();
@@ -186,7 +186,7 @@ impl Reading {
         match kind {
             0 => self.take_task(frame, value, transcript),
             // A message of the user's, sent back, is no result.
-            1 if is_users(value.get("role")) => None,
+            1 if is_role_of_user(value.get("role")) => None,
             1 => {
                 transcript.message(|out| push_message(value, out));
                 decided(frame, transcript, Verdict::Completed)

@@ -2,14 +2,16 @@
 //! <https://docs.ag-ui.com/concepts/events>
 
 use crate::agent::framing::frame::Frame;
+use crate::agent::protocol::langchain::stop_reason_of;
 use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::names::stop_by_name;
 use crate::agent::protocol::reader::{Reader, decided, foreign, type_of};
-use crate::agent::protocol::words::{message_of, push_answer, push_last_answer, reported, unpacked};
+use crate::agent::protocol::words::{message_of, push_answer, push_last_answer, push_parts, reported, unpacked};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson, Str};
+use crate::json::text::BoundedText;
 
 /// Bytes of a message's id that are compared.
 const MAX_ID: usize = 128;
@@ -27,17 +29,17 @@ pub(super) struct Reading {
     message_id: Vec<u8>,
     /// The message is not the assistant's.
     is_others: bool,
-    /// What the agent waits for, as an event of its own says. It has begun no message since.
+    /// What the agent waits for, as an event of its own or a call of ADK's tools says. It has begun no message since.
     waits: Option<FinishReason>,
-    /// How the agent stopped, in the word of the value of such an event. It has begun no message since.
+    /// How the agent stopped, in the word of an event of its own or of a model's. It has begun no message since.
     stopped: Option<String>,
 }
 
 impl Reader for Reading {
     /// Takes an event. `RUN_FINISHED` and `RUN_ERROR` decide the run. Text counts if its message is the assistant's. A
-    /// snapshot replaces it by the last answer in it. An event of the agent's own may say that it waits. Unknown types
-    /// in capitals are ignored. Any other frame is left to the generic rules. Returns `None` for a frame that decides
-    /// nothing.
+    /// snapshot replaces it by the last answer in it. An event of the agent's own, one of a model's and the call of a
+    /// tool may say that it waits or how it stopped. Unknown types in capitals are ignored. Any other frame is left to
+    /// the generic rules. Returns `None` for a frame that decides nothing.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let Some(kind) = type_of(frame) else { return foreign(transcript) };
         match &*kind {
@@ -105,21 +107,21 @@ impl Reading {
     }
 
     /// Takes an event of what the agent is made of. The end of a model's call in LangChain says how the model stopped,
-    /// which the adapter for LangGraph says nowhere else. It counts if that call wrote the message under way.
+    /// which the adapter for LangGraph says nowhere else. It counts if that call wrote the message under way, or no
+    /// message, because all of its tokens went into thoughts or a tool's call.
     fn take_raw(&mut self, raw: RawJson<'_>) {
         let Some(event) = raw.get("event").filter(|event| event.is_object()) else { return };
         let [name, data] = scan::pick(event.raw(), ["event", "data"]);
         if !name.and_then(RawJson::whole_str).is_some_and(|name| name.is("on_chat_model_end")) {
             return;
         }
-        let Some(output) = data.and_then(|data| data.get("output")).map(unpacked) else { return };
-        let [id, metadata] = scan::pick(output.raw(), ["id", "response_metadata"]);
-        if !id.and_then(RawJson::as_str).is_some_and(|id| self.is_in(id)) {
-            return;
+        let Some(output) = data.and_then(|data| data.get("output")) else { return };
+        let [id, content] = scan::pick(unpacked(output).raw(), ["id", "content"]);
+        let mut text = BoundedText::new(1);
+        content.into_iter().for_each(|content| push_parts(content, &mut text));
+        if text.is_empty() || id.and_then(RawJson::as_str).is_some_and(|id| self.is_in(id)) {
+            self.stopped = stop_reason_of(output).and_then(RawJson::whole_str).map(|reason| reason.read(64));
         }
-        let metadata = metadata.map(|metadata| Members::of(metadata.raw()));
-        let reason = metadata.and_then(|metadata| metadata.get(Name::StopReason)?.whole_str());
-        self.stopped = reason.map(|reason| reason.read(64));
     }
 
     /// Turns to the message of a delta or a start. If its id is another one than before, it begins a message, which
@@ -142,10 +144,10 @@ impl Reading {
     }
 
     /// Takes the end of the run, and its usage by [`take_usage`]. `outcome`, or its `type`, says how the agent stopped.
-    /// Without an outcome an event of the agent's own may have said that it waits. Whatever the outcome, such an event
-    /// may have said how the agent stopped, because an outcome has no word for a limit or a filter. A failure that was
-    /// reported before is taken back, because the protocol has `RUN_ERROR` for one. `result` is the answer if there was
-    /// no message.
+    /// Without an outcome another event may have said that the agent waits. Whatever the outcome, another event may
+    /// have said how the agent stopped, because an outcome has no word for a limit, a filter or a model that failed.
+    /// Any other failure that was reported before is taken back, because the protocol has `RUN_ERROR` for one. `result`
+    /// is the answer if there was no message.
     fn take_finish(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let [outcome, usage, result] = scan::pick(frame.text, ["outcome", "usage", "result"]);
         take_usage(frame, usage, transcript);

@@ -11,6 +11,7 @@ use crate::agent::protocol::answers::push_answer_of;
 use crate::agent::protocol::duplicates;
 use crate::agent::protocol::failure::failure_of;
 use crate::agent::protocol::form::Form;
+use crate::agent::protocol::langchain::note_stop;
 use crate::agent::protocol::members::{Members, Name, Names};
 use crate::agent::protocol::reader::{Reader, foreign};
 use crate::agent::protocol::usage::Counts;
@@ -86,9 +87,8 @@ fn has_form_of_mode(frame: &Frame<'_>) -> bool {
 }
 
 /// Returns the mode of data without a name that hold messages of LangChain's JavaScript, as these print themselves: a
-/// state, or one message, is of `values`, the changes of nodes are of `updates`, and a list that begins with a chunk is
-/// of
-/// `messages`. A list of a mode and its data is a `pair`. Returns `None` for any other data.
+/// state, or one message, is of `values`, the changes of nodes are of `updates`, and a list that begins with a chunk,
+/// or a chunk, is of `messages`. A list of a mode and its data is a `pair`. Returns `None` for any other data.
 fn mode_of_packed(text: &[u8]) -> Option<&'static [u8]> {
     static PACKED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br#""langchain_core","messages","#));
     PACKED.find(text)?;
@@ -198,27 +198,6 @@ impl Reader for Reading {
 fn graph_error(error: RawJson<'_>) -> Option<AnswerError> {
     let message = error.get("message").filter(|message| message.as_str().is_some_and(|text| !text.is_empty()));
     Some(reported(Some(message.and_then(error_text).or_else(|| message_of(error, &[]))?)))
-}
-
-/// Notes how the model stopped that wrote a message, in the words of its provider, which LangChain keeps beside it.
-/// What was noted of the message before is taken back if this is another. While the run waits for a person, nothing
-/// changes.
-pub(super) fn note_stop(message: RawJson<'_>, is_another: bool, transcript: &mut Transcript) {
-    if transcript.finish.is_some_and(FinishReason::waits) {
-        return;
-    }
-    if is_another {
-        transcript.finish = None;
-    }
-    let [response, others] = scan::pick(message.raw(), ["response_metadata", "additional_kwargs"]);
-    let reasons = ["finish_reason", "stop_reason", "stopReason", "done_reason"];
-    let reasons = response.map_or([None; 4], |response| scan::pick(response.raw(), reasons));
-    if let Some(reason) = reasons.into_iter().flatten().find(|reason| reason.is_something()) {
-        transcript.stopped(Some(reason));
-    }
-    if others.and_then(|others| others.get("refusal")).is_some_and(RawJson::is_something) {
-        transcript.finish = Some(FinishReason::Refusal);
-    }
 }
 
 /// Returns the sum of `usage` and that of another message. A message that counts nothing leaves `usage` as it is, and
@@ -341,9 +320,9 @@ impl Reading {
         }
     }
 
-    /// Takes a chunk of a message: `[chunk, metadata]`, the chunk alone, or the whole of it in the modes `/partial` and `/complete`.
-    /// Only the assistant's messages count. A chunk is appended, and begins another message if its id is another; a
-    /// whole message replaces the text. The usage of chunks alone is added: a whole message repeats it.
+    /// Takes a chunk of a message: `[chunk, metadata]`, the chunk alone, or the whole of it in the modes `/partial` and
+    /// `/complete`. Only the assistant's messages count. A chunk is appended, and begins another message if its id is
+    /// another; a whole message replaces the text. The usage of chunks alone is added: a whole message repeats it.
     fn take_chunk(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) {
         transcript.is_understood = true;
         let value = RawJson::cut(frame.text);

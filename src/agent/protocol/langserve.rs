@@ -3,7 +3,7 @@
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::answers::push_answer_of;
-use crate::agent::protocol::langgraph::note_stop;
+use crate::agent::protocol::langchain::note_stop;
 use crate::agent::protocol::members::Members;
 use crate::agent::protocol::names::is_failure_word;
 use crate::agent::protocol::reader::{Reader, foreign};
@@ -43,7 +43,7 @@ struct Event<'a> {
     data: RawJson<'a>,
     /// The id of the run that it is of, up to 64 bytes.
     run: &'a [u8],
-    /// True if that run is a part of another.
+    /// True if the event names a parent of that run. Version 1 of the events and LangChain's JavaScript name none.
     is_part: bool,
 }
 
@@ -66,7 +66,7 @@ fn says_something(frame: &Frame<'_>) -> bool {
 pub(super) struct Reading {
     /// `end` came with data of the agent's own.
     is_over: bool,
-    /// The run of `/stream_events` whose answer is read: the others are its parts.
+    /// The run of `/stream_events` whose answer is read. The others are its parts, or other models.
     run: Vec<u8>,
     /// True if that run is a model's call.
     is_of_model: bool,
@@ -151,9 +151,10 @@ impl Reading {
         }
     }
 
-    /// Turns to the run of an event, if that is the one whose answer is read: the first that is no part of another, nor
-    /// that of a tool, a retriever or the application. Where models alone are told of, it is that of the model that
-    /// began last, and each is a message. Without the beginnings it is that of the model that speaks.
+    /// Turns to the run of an event, if that is the one whose answer is read, and begins a message if it is a model's:
+    /// the first run that is no part of another, nor that of a tool, a retriever, a prompt, a parser or the
+    /// application. Before it, or where models alone are told of, it is that of the model that began last, and each is
+    /// a message. Without the beginnings it is that of the model that speaks.
     fn turn_to(&mut self, event: &Event<'_>, transcript: &mut Transcript) {
         if self.run == event.run || !(self.run.is_empty() || self.is_of_model) {
             return;
@@ -168,7 +169,7 @@ impl Reading {
             self.is_of_model = true;
             transcript.finish = None;
             transcript.begin_message();
-        } else if event.is_part || is(&["on_tool_", "on_retriever_", "on_custom_event"]) {
+        } else if event.is_part || is(&["on_tool_", "on_retriever_", "on_prompt_", "on_parser_", "on_custom_event"]) {
             return;
         } else {
             self.is_of_model = false;
@@ -177,11 +178,16 @@ impl Reading {
     }
 
     /// Takes an event of `/stream_events`. The chunks of the run itself are pieces of the answer. Its output is the
-    /// whole answer, if it has text. Its error is a failure.
+    /// whole answer, if it has text. Its error is a failure. How a model stopped that is a part of it counts, too: the
+    /// output may be text alone.
     fn take_event(&mut self, event: &Event<'_>, transcript: &mut Transcript) {
         self.turn_to(event, transcript);
         let Event { name, data, run, .. } = event;
         if self.run != *run {
+            let is_of_part = !self.run.is_empty() && !self.is_of_model && name == "on_chat_model_end";
+            if let Some(output) = data.get("output").filter(|_| is_of_part) {
+                note_stop(output, true, transcript);
+            }
             return;
         }
         if is_failure_word(name) {
@@ -219,7 +225,7 @@ fn note_stop_in(output: RawJson<'_>, transcript: &mut Transcript) {
             last = Some(message);
         }
     }
-    last.map(unpacked).into_iter().for_each(|message| note_stop(message, false, transcript));
+    last.into_iter().for_each(|message| note_stop(message, false, transcript));
 }
 
 /// Appends the answer of a run's output: that of a message, or of an agent, or else of the last of its `messages`, or

@@ -12,6 +12,7 @@ mod duplicates;
 pub(crate) mod failure;
 mod form;
 pub(crate) mod generic;
+mod langchain;
 mod langgraph;
 mod langserve;
 mod marks;

@@ -1,5 +1,5 @@
 //! Raw answers of models, which some agents pass on as they are. No agent's protocol has these forms: an answer is one
-//! only if it has exactly the members that the model's documents name.
+//! only if it has the members by which the model's documents tell it.
 //!
 //! - Gemini: <https://ai.google.dev/api/generate-content>, and as the Python SDK's `model_dump` writes it.
 //! - Bedrock's InvokeModel: <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters.html>, with a page
@@ -39,7 +39,7 @@ const LISTS: [(&[u8], &str, [&str; 2]); 4] = [
 
 /// The words of Gemini's `finishReason` by their number, which the older Python SDK's `to_dict` writes in their place.
 /// <https://github.com/googleapis/googleapis/blob/master/google/ai/generativelanguage/v1beta/generative_service.proto>
-const NUMBERED: [&str; 11] = [
+const NUMBERED: [&str; 17] = [
     "FINISH_REASON_UNSPECIFIED",
     "STOP",
     "MAX_TOKENS",
@@ -51,6 +51,12 @@ const NUMBERED: [&str; 11] = [
     "PROHIBITED_CONTENT",
     "SPII",
     "MALFORMED_FUNCTION_CALL",
+    "IMAGE_SAFETY",
+    "UNEXPECTED_TOOL_CALL",
+    "TOO_MANY_TOOL_CALLS",
+    "IMAGE_PROHIBITED_CONTENT",
+    "IMAGE_OTHER",
+    "NO_IMAGE",
 ];
 
 /// The end of Gemini's words for nothing.
@@ -207,16 +213,19 @@ impl<'a> Answer<'a> {
         Some(text).filter(|text| !text.is_empty())
     }
 
-    /// Returns the word for how the model stopped, or `None` if it says nothing.
+    /// Returns the word for how the model stopped, or `None` if it says nothing. A number that no document names is
+    /// `OTHER`.
     fn word(&self) -> Option<String> {
         let reason = self.reason?;
-        let numbered = || Some((*NUMBERED.get(usize::try_from(reason.as_count()?).ok()?)?).to_owned());
+        let numbered = || {
+            let number = usize::try_from(reason.as_count()?).ok()?;
+            Some((*NUMBERED.get(number).unwrap_or(&"OTHER")).to_owned())
+        };
         let word = reason.whole_str().map(|word| without_enum(&word.read(64)).to_owned()).or_else(numbered)?;
         Some(word).filter(|word| !word.is_empty() && !word.ends_with(UNSPECIFIED))
     }
 
-    /// Notes how the model stopped, and returns true if it says so. Gemini flags a text in a language that it does not
-    /// support as it flags an unsafe one.
+    /// Notes how the model stopped, and returns true if it says so.
     fn note_stop(&self, transcript: &mut Transcript) -> bool {
         let Some(word) = self.word() else {
             if self.is_blocked {
@@ -226,15 +235,10 @@ impl<'a> Answer<'a> {
             return self.is_blocked;
         };
         transcript.stopped_by(&word);
-        match &*word {
-            "LANGUAGE" => transcript.finish = Some(FinishReason::ContentFilter),
-            "TOO_MANY_TOOL_CALLS" => transcript.finish = Some(FinishReason::Limit),
-            word if BROKEN.contains(&word) => {
-                let told = self.told.and_then(RawJson::as_str).filter(|told| !told.is_empty());
-                let words = told.map_or_else(|| word.to_owned(), |told| told.read(MAX_WORDS));
-                transcript.failure = Some(reported(Some(words)));
-            }
-            _ => {}
+        if BROKEN.contains(&&*word) {
+            let told = self.told.and_then(RawJson::as_str).filter(|told| !told.is_empty());
+            let words = told.map_or_else(|| word.clone(), |told| told.read(MAX_WORDS));
+            transcript.failure = Some(reported(Some(words)));
         }
         true
     }

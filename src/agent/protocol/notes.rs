@@ -60,7 +60,9 @@ pub(super) fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &
     if own.is_some() {
         return transcript.add_usage(own);
     }
-    if let Some(usage) = metadata(RawJson::cut(frame.text), members).find_map(|metadata| metadata.get("usage")) {
+    if let Some(usage) = metadata(RawJson::cut(frame.text), members)
+        .find_map(|metadata| metadata.get("usage").filter(|usage| usage.is_object()))
+    {
         return transcript.add_usage(Some(usage));
     }
     let message = [Name::Result, Name::Response, Name::Output, Name::Answer, Name::Message, Name::Data]
@@ -107,8 +109,6 @@ fn note_reason(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transc
         transcript.is_understood = true;
         return;
     }
-    // Gateways send an empty reason beside the true one.
-    let says = |reason: &RawJson<'_>| reason.is_something() && !is_nothing_said(*reason);
     let own = members.get(Name::StopReason);
     if let Some(reason) = own.filter(says).or_else(|| reason_of_end(frame, members)) {
         return transcript.stopped(word_in(reason));
@@ -120,9 +120,9 @@ fn note_reason(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transc
     for holder in within(frame, members) {
         let inner = Members::of(holder.raw());
         raw = raw.or(Some(holder).filter(|_| inner.has_any(models::SIGNS)));
-        reason_in(holder, &inner).filter(says).into_iter().for_each(|other| duplicates::hear(&mut reason, other));
+        reason_in(holder, &inner).into_iter().for_each(|other| duplicates::hear(&mut reason, other));
     }
-    let reason = reason.or_else(|| reason_in_metadata(RawJson::cut(frame.text), members).filter(says));
+    let reason = reason.or_else(|| reason_in_metadata(RawJson::cut(frame.text), members));
     if let Some(reason) = reason {
         return transcript.stopped(word_in(reason));
     }
@@ -260,14 +260,19 @@ fn has_interruptions(frame: &Frame<'_>) -> bool {
 }
 
 /// Returns the stop reason in an object that holds the message, under any of its names, or else that in its metadata.
-/// Returns `None` if it has none.
+/// Returns `None` if none of them says something.
 fn reason_in<'a>(object: RawJson<'a>, members: &Members<'a>) -> Option<RawJson<'a>> {
-    members.get(Name::StopReason).or_else(|| reason_in_metadata(object, members))
+    members.get(Name::StopReason).filter(says).or_else(|| reason_in_metadata(object, members))
 }
 
-/// Returns the stop reason in an object's [`metadata`], or `None` if there is none.
+/// Returns the stop reason in an object's [`metadata`], or `None` if there is none that says something.
 fn reason_in_metadata<'a>(object: RawJson<'a>, members: &Members<'a>) -> Option<RawJson<'a>> {
-    metadata(object, members).find_map(|metadata| Members::of(metadata.raw()).get(Name::StopReason))
+    metadata(object, members).find_map(|metadata| Members::of(metadata.raw()).get(Name::StopReason).filter(says))
+}
+
+/// Returns true if a stop reason says something. Gateways send an empty one beside the true one.
+fn says(reason: &RawJson<'_>) -> bool {
+    reason.is_something() && !is_nothing_said(*reason)
 }
 
 /// Returns the `metadata` beside an answer, and LangChain's `response_metadata`. `members` are those of the object.

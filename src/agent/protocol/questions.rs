@@ -4,7 +4,7 @@
 use crate::agent::protocol::words::is_thought;
 use crate::json::scan::{self, RawJson};
 
-/// The number of questions that are told apart. With more the agent waits in any case.
+/// The number of questions that are told apart. With more the agent waits until it goes on.
 const MAX_QUESTIONS: usize = 64;
 
 /// Bytes of an id that are compared.
@@ -40,7 +40,7 @@ impl Questions {
     /// Takes a part of the type `kind`. A type that ends in `approval-request`, such as `tool-approval-request`, asks,
     /// unless `isAutomatic` says that no person is asked. A bare `approval` may be anything. Any other type with
     /// `approval` or `denied` in it is an answer. An answer or a result ends the question that it is about. If their
-    /// ids cannot be compared, an answer ends it, and a result does so once text follows.
+    /// ids cannot be compared, an answer ends it, and a result does so once a part with text follows.
     pub(super) fn take(&mut self, kind: &str, part: RawJson<'_>) {
         let kind = kind.to_ascii_lowercase().replace(['-', '_'], "");
         let is = |words: &[&str]| words.iter().any(|word| kind.contains(word));
@@ -50,7 +50,7 @@ impl Questions {
             }
             self.has_more |= self.told_apart.len() == MAX_QUESTIONS;
             if !self.has_more {
-                self.told_apart.push(Question { about: Ids::of(part), may_have_result: false });
+                self.told_apart.push(Question { about: Ids::of_question(part), may_have_result: false });
             }
         } else if self.told_apart.is_empty() {
             // Nothing waits for it.
@@ -87,17 +87,23 @@ impl Questions {
 }
 
 impl Ids {
-    /// Returns the ids that a part names, itself or in its `toolCall`, by their first 128 bytes.
+    /// Returns the ids that a part names, itself or in its `toolCall`.
     fn of(part: RawJson<'_>) -> Self {
-        let among = |of: RawJson<'_>, names: &[&str]| {
-            let id = names.iter().find_map(|name| of.get(name).filter(|id| id.is_something()))?;
-            Some(id.raw()[..id.raw().len().min(MAX_ID)].to_vec())
-        };
         let call = part.get("toolCall").or_else(|| part.get("tool_call"));
         Self {
             call: among(part, &CALL).or_else(|| among(call?, &CALL)).or_else(|| among(call?, &["id"])),
             approval: among(part, &APPROVAL),
         }
+    }
+
+    /// Returns the ids that a question names. One that names no call names itself by its `id`, as OpenAI's
+    /// `mcp_approval_request` does.
+    fn of_question(part: RawJson<'_>) -> Self {
+        let mut ids = Self::of(part);
+        if ids.call.is_none() && ids.approval.is_none() {
+            ids.approval = among(part, &["id"]);
+        }
+        ids
     }
 
     /// Returns true if both are about the same call, or question, and `None` if they cannot be compared.
@@ -106,6 +112,13 @@ impl Ids {
         let by_approval = self.approval.as_ref().zip(other.approval.as_ref());
         by_call.or(by_approval).map(|(one, other)| one == other)
     }
+}
+
+/// Returns the first member of these names that is something, as it is written, by its first 128 bytes. Returns `None`
+/// if there is none.
+fn among(of: RawJson<'_>, names: &[&str]) -> Option<Vec<u8>> {
+    let id = names.iter().find_map(|name| of.get(name).filter(|id| id.is_something()))?;
+    Some(id.raw()[..id.raw().len().min(MAX_ID)].to_vec())
 }
 
 /// Returns true if a part is a text, or has one that is not blank.

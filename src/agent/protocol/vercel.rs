@@ -42,10 +42,12 @@ fn steps_of<'a>(frame: &Frame<'a>, members: &Members<'_>) -> Option<RawJson<'a>>
 pub(super) struct Reading {
     /// The tools of this step that wait for a person's approval. The stream ends in order then.
     questions: Questions,
-    /// The answer is a data stream that is under no step: it need not tell of its end either.
+    /// The answer is a data stream that may end here: it has told of no step, or of the end of the last one.
     is_bare: bool,
-    /// The last part that says something was the end of a step.
+    /// The last part that says something was the end of a step whose text does not go on.
     is_step_over: bool,
+    /// A data stream has told of the beginning of a step. Such servers also send `d`.
+    has_beginnings: bool,
 }
 
 impl Reader for Reading {
@@ -101,8 +103,8 @@ impl Reader for Reading {
 
 impl Reading {
     /// Takes a part of a data stream, by its code. The last of a run is `d`. An error is one of the run, because up to
-    /// version 4 a tool that fails ends it. Servers in Python end the last step alone, so the end of a
-    /// stream behind it ends the run.
+    /// version 4 a tool that fails ends it. Servers in Python end the last step alone, so the end of a stream behind it
+    /// ends the run.
     fn take_data(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let value = if scan::is_whole(frame.text) { RawJson::whole(frame.text) } else { RawJson::cut(frame.text) };
         self.is_bare |= !transcript.is_understood;
@@ -122,22 +124,24 @@ impl Reading {
             b"e" => self.end_step(value, transcript),
             // A tool's result behind the end of its step means that the agent goes on.
             b"a" if self.is_step_over => self.is_bare = false,
-            b"f" => self.is_bare = false,
+            b"f" => (self.is_bare, self.has_beginnings) = (false, true),
             _ => {}
         }
         None
     }
 
-    /// Takes the end of a step. `isContinued` promises another one, though some servers write it behind `stop`, too.
-    /// Behind the reason `length` that step goes on with the text of this one; behind any other it begins anew.
+    /// Takes the end of a step, and its usage. `isContinued` promises another one, though some servers write it behind
+    /// `stop`, too. Behind the reason `length` that step goes on with the text of this one, and the reason says nothing.
+    /// Behind any other it begins anew. Servers that tell of the beginnings follow a tool's call with another step.
     fn end_step(&mut self, value: RawJson<'_>, transcript: &mut Transcript) {
         let [reason, usage, continued] = scan::pick(value.raw(), ["finishReason", "usage", "isContinued"]);
         let is = |word| reason.and_then(RawJson::whole_str).is_some_and(|reason| reason.is(word));
         let is_continued = continued.is_some_and(RawJson::is_true);
-        self.is_bare = !is_continued || is("stop");
+        let is_followed = is_continued && !is("stop") || self.has_beginnings && is("tool-calls");
+        self.is_bare = !is_followed;
+        transcript.add_usage(usage);
         if !(is_continued && is("length")) {
             transcript.stopped(reason);
-            transcript.add_usage(usage);
             self.is_step_over = true;
         }
     }
