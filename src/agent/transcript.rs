@@ -151,12 +151,16 @@ impl Transcript {
         self.has_stopped = true;
         // As a state the word says less: a document may be called incomplete.
         let is_incomplete = reason.eq_ignore_ascii_case("incomplete").then_some(FinishReason::Limit);
-        self.finish = FinishReason::from_wire(reason).or(is_incomplete).or(match reason {
+        // Words of models, of which an agent of its own may mean something else in small letters.
+        let of_model = match reason {
             // Gemini flags a text in a language that it does not support as it flags an unsafe one.
             "LANGUAGE" => Some(FinishReason::ContentFilter),
             "TOO_MANY_TOOL_CALLS" => Some(FinishReason::Limit),
+            // Cohere's, of the model's context.
+            "ERROR_LIMIT" => Some(FinishReason::MaxTokens),
             _ => None,
-        });
+        };
+        self.finish = of_model.or_else(|| FinishReason::from_wire(reason)).or(is_incomplete);
         let is_malformed = reason.get(..10).is_some_and(|begin| begin.eq_ignore_ascii_case("malformed_"));
         // Gemini's words for an answer that is broken.
         let is_broken =

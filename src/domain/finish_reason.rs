@@ -93,9 +93,7 @@ impl FinishReason {
             without_enum(word).chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase).collect();
         let word = word.strip_prefix("taskstate").unwrap_or(&word);
         Some(match word {
-            "maxtokens" | "maxoutputtokens" | "length" | "tokenlimit" | "errorlimit" | "modelcontextwindowexceeded" => {
-                Self::MaxTokens
-            }
+            "maxtokens" | "maxoutputtokens" | "length" | "tokenlimit" | "modelcontextwindowexceeded" => Self::MaxTokens,
             "contentfilter"
             | "contentfiltered"
             | "safety"
@@ -226,7 +224,6 @@ mod tests {
                     "length",
                     "model_context_window_exceeded",
                     "modelContextWindowExceeded",
-                    "ERROR_LIMIT",
                     "FinishReason.MAX_TOKENS",
                 ],
             ),

@@ -382,3 +382,86 @@ fn a_models_own_word_is_heard_beside_a_message_of_langchain() {
         assert_eq!(whole(SSE, &state).verdict, expected, "{state}");
     }
 }
+
+/// What an agent says beside the raw answer of a model.
+#[test]
+fn a_model_that_finished_does_not_hide_what_its_agent_says() {
+    let gemini = |text: &str, reason: &str| {
+        format!(
+            r#"{{"candidates":[{{"content":{{"parts":[{{"text":"{text}"}}],"role":"model"}},"finishReason":"{reason}"}}]}}"#
+        )
+    };
+    let cut = Verdict::Incomplete(FinishReason::MaxTokens);
+    let which = gemini("Which?", "STOP");
+    let three = gemini("Three ", "MAX_TOKENS");
+    for (body, expected) in [
+        (
+            format!(r#"{{"status":"input_required","response":{which}}}"#),
+            Verdict::Incomplete(FinishReason::InputRequired),
+        ),
+        (format!(r#"{{"status":"cancelled","response":{which}}}"#), Verdict::Incomplete(FinishReason::Cancelled)),
+        (format!(r#"{{"response":{which},"metadata":{{"finish_reason":"length"}}}}"#), cut.clone()),
+        (format!(r#"{{"response":{three},"metadata":{{"finish_reason":"stop"}}}}"#), cut.clone()),
+        (format!(r#"{{"data":{{"results":[{{"title":"A file"}}]}},"response":{three}}}"#), cut.clone()),
+        (
+            r#"{"status":"input_required","answer":"Which?","metadata":{"finish_reason":"stop"}}"#.to_owned(),
+            Verdict::Incomplete(FinishReason::InputRequired),
+        ),
+        (r#"{"answer":"Three ","metadata":null,"metadata":{"finish_reason":"length"}}"#.to_owned(), cut.clone()),
+        (
+            r#"{"text":"Done.","prompt_feedback":{"block_reason":"None","safety_ratings":[]}}"#.to_owned(),
+            Verdict::Completed,
+        ),
+        (
+            r#"{"request_id":"r","outputs":[{"index":0,"text":"Three ","finish_reason":"length","stop_reason":null}]}"#
+                .to_owned(),
+            cut.clone(),
+        ),
+        (format!(r#"{{"response":{which}}}"#), Verdict::Completed),
+    ] {
+        assert_eq!(whole(JSON, &body).verdict, expected, "{body}");
+    }
+    check(SSE, &format!("data: {{\"message\":{three}}}\n\n"), &cut, "");
+    let pieces = "data: {\"text\":\"Three \"}\n\ndata: {\"text\":\"files.\"}\n\n";
+    let all = gemini("Three files.", "STOP");
+    check(SSE, &format!("{pieces}data: {{\"result\":{all}}}\n\n"), &Verdict::Completed, "Three files.");
+    check(SSE, &format!("{pieces}data: {all}\n\n"), &Verdict::Completed, "Three files.");
+    let two = "data: {\"choices\":[{\"index\":0,\"text\":\"Yes.\",\"finish_reason\":\"stop\"}]}\n\ndata: {\"choices\":[{\"index\":1,\"text\":\"No, beca\",\"finish_reason\":\"length\"}]}\n\n";
+    check(SSE, two, &Verdict::Completed, "Yes.");
+    let share = r#"{"completion":"100%","stop_reason":null,"message":"Three files came in."}"#;
+    check(JSON, share, &Verdict::Completed, "Three files came in.");
+}
+
+#[test]
+fn tokens_are_counted_once() {
+    let counts = |of, body: &str| whole(of, body).progress.usage.map(|usage| (usage.input_tokens, usage.output_tokens));
+    let adk = |total: u32| {
+        format!(
+            r#"{{"invocationId":"i","author":"a","content":{{"parts":[{{"text":"Done."}}],"role":"model"}},"usageMetadata":{{"promptTokenCount":21,"candidatesTokenCount":30,"thoughtsTokenCount":20,"totalTokenCount":{total}}}}}"#
+        )
+    };
+    assert_eq!(counts(SSE, &format!("data: {}\n\n", adk(51))), Some((21, 30)));
+    assert_eq!(counts(SSE, &format!("data: {}\n\n", adk(71))), Some((21, 50)));
+    let failed = r#"{"message":{"role":"assistant","content":[{"text":"Three "}]},"error":"no bucket","usage":{"inputTokens":21,"outputTokens":8}}"#;
+    assert_eq!(counts(JSON, failed), Some((21, 8)));
+    let piece = |more: &str| {
+        format!(
+            "data: {{\"candidates\":[{{\"content\":{{\"parts\":[{{\"text\":\"a\"}}]}}}}],{more}\"usageMetadata\":{{\"promptTokenCount\":21,\"candidatesTokenCount\":3}}}}\n\n"
+        )
+    };
+    let fails = piece("\"error\":{\"message\":\"overloaded\"},").replace(":3}", ":4}");
+    assert_eq!(counts(SSE, &(piece("") + &fails)), Some((21, 4)));
+    let tools = r#"data: {"type":"tool_result","tool":"ask","result":{"candidates":[{"content":{"parts":[{"text":"b"}]}}],"usageMetadata":{"promptTokenCount":100,"candidatesTokenCount":50}}}"#;
+    let both = piece("") + tools + "\n\n" + &piece("");
+    assert!(counts(SSE, &both).is_some_and(|(input, _)| input == 21 || input == 121), "{:?}", counts(SSE, &both));
+}
+
+#[test]
+fn an_end_without_words_does_not_end_an_interrupt() {
+    let asks = r#"data: {"tool_interrupt_event":{"tool_use":{"toolUseId":"t","name":"rm"}}}"#;
+    let ends = |parts: &str| {
+        format!(r#"data: {{"message":{{"role":"assistant","content":[{parts}]}},"stop_reason":"end_turn"}}"#)
+    };
+    check(SSE, &format!("{asks}\n\n{}\n\n", ends("")), &WAITS, "");
+    check(SSE, &format!("{asks}\n\n{}\n\n", ends("{\"text\":\"Done.\"}")), &Verdict::Completed, "Done.");
+}

@@ -139,7 +139,8 @@ fn gemini_says_how_it_stopped() {
         let candidate = format!(r#"{{"content":{{"parts":[{{"text":"Yes."}}]}},{members}}}"#);
         rows.push((JSON, format!(r#"{{"candidates":[{candidate}]}}"#), CUT, "Yes.", None));
     }
-    let both = r#"{"candidates":[{"finishReason":"STOP"}],"candidates":[{"finishReason":"MAX_TOKENS"}]}"#;
+    let both =
+        r#"{"candidates":[{"finishReason":"STOP","index":0}],"candidates":[{"finishReason":"MAX_TOKENS","index":0}]}"#;
     rows.push((SSE, sse(&[both]), CUT, "", None));
     // The first candidate is the answer.
     let two = r#"{"candidates":[{"content":{"parts":[{"text":"No."}]},"finishReason":"MAX_TOKENS","index":1},{"content":{"parts":[{"text":"Yes."}]},"finishReason":"STOP","index":0}]}"#;

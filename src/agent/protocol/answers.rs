@@ -14,8 +14,8 @@ pub(super) fn texts() -> impl Iterator<Item = Name> {
     ANSWERS.into_iter().chain([Name::Message])
 }
 
-/// Returns the first of the members of [`texts`] that has text, and that text, or `None` if none has any. That of a
-/// model's raw answer comes before `message`, which is often a word such as `ok`. Words of the user or a tool are no
+/// Returns the first of the members of [`texts`] that has text, and that text, or `None` if none has any. The text of
+/// `raw`, a model's raw answer in the frame or in one of these members, comes before that of `message`, which is often a word such as `ok`. Words of the user or a tool are no
 /// answer, and Python's repr is no text.
 pub(super) fn answer_of(members: &Members<'_>, raw: Option<&Answer<'_>>) -> Option<(Name, BoundedText)> {
     if is_word(members.get(Name::Role), &["user", "tool"]) || is_word(members.get(Name::Type), &["human"]) {
@@ -26,7 +26,7 @@ pub(super) fn answer_of(members: &Members<'_>, raw: Option<&Answer<'_>>) -> Opti
         push_answer(members.get(name)?, &mut text, DEPTH);
         Some((name, text)).filter(|(_, text)| !text.is_empty() && !is_repr(text.as_str()))
     };
-    let of_model = || Some((Name::Raw, raw?.text()?));
+    let of_model = || Some((raw?.under(), raw?.text()?));
     ANSWERS.into_iter().find_map(own).or_else(of_model).or_else(|| own(Name::Message))
 }
 

@@ -246,8 +246,8 @@ impl Generic {
         }
         if let Some(failed) = failure_of(frame, members) {
             transcript.is_understood = true;
-            note_usage(frame, members, transcript);
-            self.note_stop(frame, members, transcript);
+            self.take_raw(frame, members, transcript);
+            self.note_stop(frame, members, false, transcript);
             transcript.failure = Some(reported(failed.message));
             return failed.is_final.then(|| transcript.last_word());
         }
@@ -259,13 +259,9 @@ impl Generic {
             }
             return None;
         }
-        let raw = models::take(frame, members, &mut self.call, transcript);
-        if !raw.as_ref().is_some_and(Answer::has_usage) {
-            note_usage(frame, members, transcript);
-        }
         // The one document of an answer may be named after a tool, and still hold what the agent says.
-        let is_document = frame.source == Source::Document;
-        if !is_document && is_tools(frame, members) {
+        if frame.source != Source::Document && is_tools(frame, members) {
+            note_usage(frame, members, transcript);
             // A result of the tool that had asked means that somebody approved.
             let has_result = has_result(frame, members);
             let asks = asks(members) && !has_result;
@@ -274,7 +270,7 @@ impl Generic {
                 transcript.finish = None;
             }
             if members.has(Name::StopReason) || asks {
-                self.note_stop(frame, members, transcript);
+                self.note_stop(frame, members, false, transcript);
                 self.tool_waits = asks && self.waits;
             }
             return None;
@@ -283,9 +279,24 @@ impl Generic {
             transcript.begin_message_of(members.get(Name::Role));
             self.under = Under::Remark;
         }
+        let raw = self.take_raw(frame, members, transcript);
         self.take_answer(frame, members, raw.as_ref(), transcript);
-        self.note_stop(frame, members, transcript);
+        self.note_stop(frame, members, raw.is_some(), transcript);
         None
+    }
+
+    /// Takes the usage of a frame, that of a model's raw answer in it first, and returns that answer.
+    fn take_raw<'a>(
+        &mut self,
+        frame: &Frame<'a>,
+        members: &Members<'a>,
+        transcript: &mut Transcript,
+    ) -> Option<Answer<'a>> {
+        let raw = models::take(frame, members, &mut self.call, transcript);
+        if !raw.as_ref().is_some_and(Answer::has_usage) {
+            note_usage(frame, members, transcript);
+        }
+        raw
     }
 
     /// Takes the answer that an object holds, in the first of its members that has text. A remark about the run counts
@@ -355,8 +366,10 @@ impl Generic {
     /// on, unless it stands under `message` or is a remark. It also lets a later stop word replace one that says that
     /// the agent waits. Blank text, the same answer said again and a bare word such as `DONE` take nothing back.
     fn make_room(&mut self, under: Under, text: &[u8], transcript: &mut Transcript) {
-        let is_whole_answer =
-            matches!(under, Under::Member(Name::Response | Name::Answer | Name::Result | Name::Output | Name::Message));
+        let is_whole_answer = matches!(
+            under,
+            Under::Member(Name::Response | Name::Answer | Name::Result | Name::Output | Name::Message | Name::Raw)
+        );
         let goes_on = !matches!(under, Under::Member(Name::Message) | Under::Remark);
         if goes_on && (transcript.may_go_on() || self.waits) {
             let text = text.trim_ascii();
@@ -377,9 +390,10 @@ impl Generic {
     /// Notes how a frame says that the agent stopped, by [`note_stop`] and [`waits_within`]. A failure that a stop word
     /// reports gets the frame's words. Once the agent waits for a person, only further answer takes this back: a
     /// `finally` says `end_turn` whatever went before.
-    fn note_stop(&mut self, frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
+    fn note_stop(&mut self, frame: &Frame<'_>, members: &Members<'_>, has_raw: bool, transcript: &mut Transcript) {
         let kind = members.get(Name::Type).map(RawJson::raw).unwrap_or_default();
-        let says_nothing = !members.has_any(STOP_SIGNS)
+        let says_nothing = !has_raw
+            && !members.has_any(STOP_SIGNS)
             && members.objects(STOP_HOLDERS.and(Name::Metadata)).next().is_none()
             && frame.source != Source::Document;
         if says_nothing && (kind.is_empty() || kind == self.plain_type) {

@@ -83,13 +83,12 @@ names! {
     Result = b"result",
     Output = b"output" = b"finalOutput" = b"final_output",
     Message = b"message",
-    Usage = b"usage" = b"usageMetadata" = b"usage_metadata" = b"token_usage" = b"tokenUsage"
-        = b"amazon-bedrock-invocationMetrics",
+    Usage = b"usage" = b"usageMetadata" = b"usage_metadata" = b"token_usage" = b"tokenUsage",
     Tokens = b"input_tokens" = b"output_tokens" = b"inputTokens" = b"outputTokens" = b"prompt_tokens"
         = b"completion_tokens" = b"promptTokens" = b"completionTokens",
     /// `response_metadata` is LangChain's, in which the model says how it stopped.
     Metadata = b"metadata" = b"response_metadata",
-    Metrics = b"metrics",
+    Metrics = b"metrics" = b"amazon-bedrock-invocationMetrics",
     Role = b"role",
     Tool = b"tool_call_id" = b"toolCallId" = b"tool_use_id" = b"toolUseId" = b"tool_name" = b"toolName"
         = b"tool" = b"toolResult" = b"tool_result",

@@ -21,20 +21,18 @@ use crate::json::text::BoundedText;
 /// The members of which a raw answer has one. A frame without any is not looked at.
 pub(super) const SIGNS: Names = Names::of(&[Name::Raw, Name::Choices]);
 
-/// The members in whose object an agent puts a raw answer.
-const HOLDERS: Names = Names::of(&ANSWERS).and(Name::Message);
-
-/// A list whose first element is the answer: its name, that of the text, and those of the stop reason. The element must
-/// have the text and one of the others.
-const LISTS: [(&[u8], &str, [&str; 2]); 4] = [
+/// A list whose element with the index 0, or the first, is the answer: its name, that of the text, and those of the
+/// stop reason. The element must have the text and one of the others.
+const LISTS: [(&[u8], &str, &[&str]); 4] = [
     // Titan. <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-text.html>
-    (b"results", "outputText", ["completionReason", "completionReason"]),
-    // Mistral. <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-mistral-text-completion.html>
-    (b"outputs", "text", ["stop_reason", "stop_reason"]),
+    (b"results", "outputText", &["completionReason"]),
+    // Mistral, and the outputs of vLLM.
+    // <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-mistral-text-completion.html>
+    (b"outputs", "text", &["finish_reason", "stop_reason"]),
     // Cohere. <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-cohere-command.html>
-    (b"generations", "text", ["finish_reason", "finish_reason"]),
+    (b"generations", "text", &["finish_reason"]),
     // DeepSeek and OpenAI. <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-deepseek.html>
-    (b"choices", "text", ["finish_reason", "stop_reason"]),
+    (b"choices", "text", &["finish_reason", "stop_reason"]),
 ];
 
 /// The words of Gemini's `finishReason` by their number, which the older Python SDK's `to_dict` writes in their place.
@@ -81,6 +79,8 @@ const BROKEN: [&str; 8] = [
 /// What a raw answer, or a piece of one, says.
 #[derive(Debug, Default)]
 pub(super) struct Answer<'a> {
+    /// The member whose object it is, or `None` if it is the frame's.
+    under: Option<Name>,
     is_known: bool,
     is_gemini: bool,
     /// A string, or Gemini's list of parts.
@@ -98,11 +98,12 @@ pub(super) struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    /// Reads an object, or returns `None` if it is no raw answer. With `goes_on`, an object that has nothing but
-    /// Gemini's usage is a piece of one.
+    /// Reads an object, or returns `None` if it is no raw answer. With `goes_on`, an object with Gemini's usage is a
+    /// piece of one.
     fn of(object: RawJson<'a>, goes_on: bool) -> Option<Answer<'a>> {
         let mut answer = Answer::default();
         let [mut text, mut completion, mut stop] = [None; 3];
+        let mut is_completion = false;
         let (mut has_counts, mut has_id, mut billed) = (false, false, None);
         for (name, value) in scan::Members::of(object.raw()) {
             match &*name_of(name) {
@@ -123,6 +124,8 @@ impl<'a> Answer<'a> {
                 b"generation" | b"outputText" => text = text.or(Some(value)),
                 b"completion" => completion = completion.or(Some(value)),
                 b"stop_reason" => hear(&mut stop, value),
+                b"stop" => is_completion = true,
+                b"type" => is_completion |= value.as_str().is_some_and(|kind| kind.is("completion")),
                 b"completionReason" => {
                     hear(&mut answer.reason, value);
                     has_counts = true;
@@ -139,12 +142,12 @@ impl<'a> Answer<'a> {
                 b"meta" => billed = billed.or(Counts::of(value)),
                 name => {
                     let list = LISTS.iter().find(|(list, ..)| *list == name);
-                    list.into_iter().for_each(|(_, text, reasons)| answer.take_list(value, text, *reasons));
+                    list.into_iter().for_each(|(_, text, reasons)| answer.take_list(value, text, reasons));
                 }
             }
         }
         // Llama's answers, the pieces of Titan's, and Claude's completions of a text.
-        let text = text.filter(|_| has_counts).or(completion.filter(|_| stop.is_some()));
+        let text = text.filter(|_| has_counts).or(completion.filter(|_| stop.is_some() && is_completion));
         let text = text.filter(|text| text.as_str().is_some());
         answer.is_known |= text.is_some() || answer.is_blocked;
         answer.text = answer.text.or(text);
@@ -158,19 +161,22 @@ impl<'a> Answer<'a> {
         answer.is_known.then_some(answer)
     }
 
-    /// Takes Gemini's candidates: objects with `content.parts`, or with a reason why the model stopped. The first of
-    /// them is the answer.
+    /// Takes Gemini's candidates: objects with `content.parts`, or with a reason why the model stopped beside another
+    /// member of theirs. The first with the index 0 or none is the answer. An element of another form ends the list.
     fn take_candidates(&mut self, list: RawJson<'a>) {
-        let names = ["content", "finishReason", "finish_reason", "finishMessage", "finish_message", "index"];
+        let names =
+            ["content", "finishReason", "finish_reason", "finishMessage", "finish_message", "index", "safetyRatings"];
         for item in list.elements() {
-            let [content, camel, snake, told, told_snake, index] = pick(item, names);
+            let [content, camel, snake, told, told_snake, index, ratings] = pick(item, names);
             let content = content.filter(|content| content.is_object());
             let parts = content.and_then(|content| content.get("parts")).filter(|parts| parts.is_array());
             let is_reason =
                 |reason: &RawJson<'_>| reason.as_str().is_some() || content.is_some() && reason.as_count().is_some();
             let mut reason = None;
             [camel, snake].into_iter().flatten().filter(is_reason).for_each(|word| hear(&mut reason, word));
-            if parts.is_none() && reason.is_none() {
+            let is_candidate =
+                parts.is_some() || reason.is_some() && (content.is_some() || index.is_some() || ratings.is_some());
+            if !is_candidate {
                 return;
             }
             (self.is_known, self.is_gemini) = (true, true);
@@ -183,14 +189,23 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// Takes one of [`LISTS`]. Titan counts the tokens of the text beside it.
-    fn take_list(&mut self, list: RawJson<'a>, text: &str, reasons: [&str; 2]) {
-        let Some(item) = list.elements().next() else { return };
-        let [text, reason, other, count] = pick(item, [text, reasons[0], reasons[1], "tokenCount"]);
-        let (Some(text), Some(reason)) = (text.filter(|text| text.as_str().is_some()), reason.or(other)) else {
-            return;
-        };
+    /// Takes one of [`LISTS`]. The element that counts has the index 0, or none. Titan counts the tokens of the text
+    /// beside it.
+    fn take_list(&mut self, list: RawJson<'a>, text: &str, reasons: &[&str]) {
+        let is_first = |item: &RawJson<'_>| item.get("index").and_then(RawJson::as_count).is_none_or(|at| at == 0);
+        let Some(item) = list.elements().find(is_first).or_else(|| list.elements().next()) else { return };
+        let [text, count] = pick(item, [text, "tokenCount"]);
+        let mut reason = None;
+        reasons.iter().filter_map(|name| item.get(name)).for_each(|other| {
+            if reason.is_none_or(|reason: RawJson<'_>| !reason.is_something()) {
+                reason = Some(other);
+            }
+        });
+        let (Some(text), Some(reason)) = (text.filter(|text| text.as_str().is_some()), reason) else { return };
         self.is_known = true;
+        if !is_first(&item) {
+            return;
+        }
         self.text = self.text.or(Some(text));
         hear(&mut self.reason, reason);
         self.count(count.map(|count| Counts { output: count.as_count(), ..Counts::default() }));
@@ -204,6 +219,11 @@ impl<'a> Answer<'a> {
     /// Returns true if tokens are counted.
     pub(super) fn has_usage(&self) -> bool {
         self.counts.is_some()
+    }
+
+    /// Returns the member whose object it is, or [`Name::Raw`] if it is the frame's.
+    pub(super) fn under(&self) -> Name {
+        self.under.unwrap_or(Name::Raw)
     }
 
     /// Returns the text, or `None` if there is none. Thoughts are left out.
@@ -222,10 +242,11 @@ impl<'a> Answer<'a> {
             Some((*NUMBERED.get(number).unwrap_or(&"OTHER")).to_owned())
         };
         let word = reason.whole_str().map(|word| without_enum(&word.read(64)).to_owned()).or_else(numbered)?;
-        Some(word).filter(|word| !word.is_empty() && !word.ends_with(UNSPECIFIED))
+        Some(word).filter(|word| says_something(word))
     }
 
-    /// Notes how the model stopped, and returns true if it says so.
+    /// Notes how the model stopped, and returns true if it failed or stopped short. That it finished says how its call
+    /// ended, and not the run.
     fn note_stop(&self, transcript: &mut Transcript) -> bool {
         let Some(word) = self.word() else {
             if self.is_blocked {
@@ -240,13 +261,19 @@ impl<'a> Answer<'a> {
             let words = told.map_or_else(|| word.clone(), |told| told.read(MAX_WORDS));
             transcript.failure = Some(reported(Some(words)));
         }
-        true
+        transcript.finish.is_some() || transcript.failure.is_some()
     }
+}
+
+/// Returns true for a word that is not one of those for nothing.
+fn says_something(word: &str) -> bool {
+    let is_nothing = ["none", "null", "n/a", "0"].iter().any(|nothing| word.eq_ignore_ascii_case(nothing));
+    !word.is_empty() && !word.ends_with(UNSPECIFIED) && !is_nothing
 }
 
 /// Returns true for a word, or its number, for why Gemini did not take a prompt.
 fn says_blocked(reason: RawJson<'_>) -> bool {
-    let is_word = reason.whole_str().is_some_and(|word| !word.is_empty() && !word.ends_with(UNSPECIFIED));
+    let is_word = reason.whole_str().is_some_and(|word| says_something(without_enum(&word.read(64))));
     is_word || reason.as_count().is_some_and(|number| number > 0)
 }
 
@@ -262,8 +289,12 @@ pub(super) fn take<'a>(
     let goes_on = call.is_under_way;
     let is_raw = members.has_any(SIGNS) || goes_on && members.has(Name::Usage);
     let top = if is_raw { Answer::of(RawJson::cut(frame.text), goes_on) } else { None };
-    let has_own_usage = top.is_none() && members.has(Name::Usage);
-    let mut answer = top.or_else(|| members.objects(HOLDERS).find_map(|held| Answer::of(held, false)))?;
+    let has_own_usage = top.is_none() && members.get(Name::Usage).is_some_and(|usage| Counts::of(usage).is_some());
+    let held = |name| {
+        let answer = Answer::of(members.get(name).filter(|held| held.is_object())?, false)?;
+        Some(Answer { under: Some(name), ..answer })
+    };
+    let mut answer = top.or_else(|| ANSWERS.into_iter().chain([Name::Message]).find_map(held))?;
     transcript.is_understood = true;
     if has_own_usage {
         answer.counts = Counts::default();
@@ -274,7 +305,8 @@ pub(super) fn take<'a>(
     Some(answer)
 }
 
-/// Notes how the model stopped whose raw answer an object is. Returns false if it is none, or does not say so.
+/// Notes how the model stopped whose raw answer an object is. Returns false if it is none, or the model finished, or it
+/// does not say so.
 pub(super) fn note_stop(object: RawJson<'_>, transcript: &mut Transcript) -> bool {
     Answer::of(object, false).is_some_and(|answer| answer.note_stop(transcript))
 }

@@ -81,12 +81,12 @@ pub(super) fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &
 }
 
 /// Notes how a frame says that the agent stopped, by the first of these that it has: a tripwire, a member that asks for
-/// a person, a flag, its own stop reason, its `reason` ([`reason_of_end`]), that of the model whose raw answer it is
-/// ([`models`]), the stop reason of an object under a member that holds an answer, or of the model in it (under
-/// `message` only in a document), that in its `metadata`, Strands' questions in an answer's place, and the word of its
-/// `status`, `state`, `type` or `event`. A stop reason that says nothing is passed over. If the transcript has no reason
-/// then, a flag that the answer was cut short is one, in a document and in a frame at the end of the run ([`is_end`]).
-/// The last of several frames counts.
+/// a person, a flag, its own stop reason, its `reason` ([`reason_of_end`]), a failure or a short stop of the model
+/// whose raw answer it has ([`models`]), the stop reason of an object under a member that holds an answer (under
+/// `message` only in a document) or in that object's metadata, a failure or a short stop in its own [`metadata`],
+/// Strands' questions in an answer's place, and the word of its `status`, `state`, `type` or `event`. A stop reason
+/// that says nothing is passed over. If the transcript has no reason then, a flag that the answer was cut short is one,
+/// in a document and in a frame at the end of the run ([`is_end`]). The last of several frames counts.
 pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
     note_reason(frame, members, transcript);
     let is_short = members.get(Name::Short).is_some_and(RawJson::is_true);
@@ -116,18 +116,27 @@ fn note_reason(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transc
     if members.has_any(models::SIGNS) && models::note_stop(RawJson::cut(frame.text), transcript) {
         return;
     }
-    let (mut reason, mut raw) = (None, None);
+    let mut reason = None;
+    // A raw answer is read under `message`, too.
+    for holder in within(frame, members).chain(members.get(Name::Message).filter(|message| message.is_object())) {
+        let inner = Members::of(holder.raw());
+        if inner.has_any(models::SIGNS) && models::note_stop(holder, transcript) {
+            return;
+        }
+    }
     for holder in within(frame, members) {
         let inner = Members::of(holder.raw());
-        raw = raw.or(Some(holder).filter(|_| inner.has_any(models::SIGNS)));
         reason_in(holder, &inner).into_iter().for_each(|other| duplicates::hear(&mut reason, other));
     }
-    let reason = reason.or_else(|| reason_in_metadata(RawJson::cut(frame.text), members));
     if let Some(reason) = reason {
         return transcript.stopped(word_in(reason));
     }
-    if raw.is_some_and(|raw| models::note_stop(raw, transcript)) {
-        return;
+    if let Some(reason) = reason_in_metadata(RawJson::cut(frame.text), members) {
+        transcript.stopped(word_in(reason));
+        // A model that finished is no run that finished.
+        if transcript.finish.is_some() || transcript.failure.is_some() {
+            return;
+        }
     }
     const TEXTS: Names = STOP_HOLDERS.and(Name::Message);
     let asks = |name, value: RawJson<'_>| TEXTS.contains(name) && value.raw().get(1..).is_some_and(are_interrupts);
@@ -277,7 +286,7 @@ fn says(reason: &RawJson<'_>) -> bool {
 
 /// Returns the `metadata` beside an answer, and LangChain's `response_metadata`. `members` are those of the object.
 fn metadata<'a>(object: RawJson<'a>, members: &Members<'a>) -> impl Iterator<Item = RawJson<'a>> {
-    let picked = members.has(Name::Metadata).then(|| scan::pick(object.raw(), ["metadata", "response_metadata"]));
+    let picked = members.has(Name::Metadata).then(|| duplicates::pick(object, ["metadata", "response_metadata"]));
     picked.into_iter().flatten().flatten()
 }
 

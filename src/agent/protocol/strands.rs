@@ -110,17 +110,24 @@ fn heard(frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
     }
 }
 
-/// Does as [`heard`], and hears what an agent of another kind says beside a message: how it stopped, and its tokens if
-/// none were counted. Cohere's answers are such frames.
+/// Does as [`heard`], and hears what an agent of another kind says beside a message: how it stopped, unless it waits
+/// and the message has no text, and its tokens if none were counted. Cohere's answers are such frames.
 fn heard_beside(frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
     let members = Members::of(frame.text);
-    if members.has(Name::StopReason) {
+    if failure_of(frame, &members).is_some() {
+        return foreign(transcript);
+    }
+    // Only further answer ends a wait.
+    let mut text = BoundedText::new(1);
+    members.get(Name::Message).into_iter().for_each(|message| push_content(message, &mut text));
+    let waits = transcript.finish.is_some_and(FinishReason::waits) && text.is_empty();
+    if members.has(Name::StopReason) && !waits {
         note_stop(frame, &members, transcript);
     }
     if transcript.progress.usage.is_none() {
         transcript.add_usage(members.get(Name::Usage));
     }
-    heard(frame, transcript)
+    None
 }
 
 #[derive(Debug, Default)]

@@ -15,8 +15,8 @@ pub(crate) struct Counts {
 impl Counts {
     /// Reads a usage object, or returns `None` if it counts nothing. If a count has several spellings, the first that
     /// is a number counts. Those in the details of the input are among them. Gemini counts the tokens of thoughts, and
-    /// of what its tools put into the prompt, beside the others: they are added.
-    /// <https://ai.google.dev/api/generate-content#UsageMetadata>
+    /// of what its tools put into the prompt, beside the others: they are added, unless the total is that of the
+    /// others. <https://ai.google.dev/api/generate-content#UsageMetadata>
     pub(crate) fn of(usage: RawJson<'_>) -> Option<Counts> {
         // Cohere counts within its usage.
         let within = || Counts::in_object(usage.get("tokens").or_else(|| usage.get("billed_units"))?);
@@ -26,7 +26,7 @@ impl Counts {
     /// Reads the counts that stand in an object itself.
     fn in_object(usage: RawJson<'_>) -> Option<Counts> {
         let mut counts = Counts::default();
-        let (mut thoughts, mut tools) = (None, None);
+        let (mut thoughts, mut tools, mut total) = (None, None, None);
         for (name, value) in Members::of(usage.raw()) {
             let slot = match &*name_of(name) {
                 b"inputTokens"
@@ -52,6 +52,7 @@ impl Counts {
                 | b"cached_content_token_count" => &mut counts.cache_read,
                 b"thoughtsTokenCount" | b"thoughts_token_count" => &mut thoughts,
                 b"toolUsePromptTokenCount" | b"tool_use_prompt_token_count" => &mut tools,
+                b"totalTokenCount" | b"total_token_count" => &mut total,
                 b"cacheWriteInputTokens" | b"cache_write_input_tokens" | b"cache_creation_input_tokens" => {
                     &mut counts.cache_write
                 }
@@ -70,8 +71,11 @@ impl Counts {
             (Some(one), Some(more)) => Some(one.saturating_add(more)),
             (one, more) => one.or(more),
         };
-        counts.output = sum(counts.output, thoughts);
-        counts.input = sum(counts.input, tools);
+        // ADK's adapters for other models count the thoughts within the output.
+        if total.is_none() || total != sum(counts.input, counts.output) {
+            counts.output = sum(counts.output, thoughts);
+            counts.input = sum(counts.input, tools);
+        }
         counts.is_some().then_some(counts)
     }
 
