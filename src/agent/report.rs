@@ -1,6 +1,7 @@
 //! Lines in which an agent or the runtime of a language reports an error: an agent that fails often says so in such a
 //! line alone.
 
+use crate::agent::protocol::words::message_of;
 use crate::json::scan::{self, RawJson};
 
 /// Bytes of a line that are looked at, and of a message.
@@ -13,14 +14,15 @@ pub(super) fn is_traceback(line: &[u8]) -> bool {
 
 /// Returns the object or the string of a line such as `error: {…}`, with any white space between both. Genkit,
 /// llama.cpp's server and many others write one between server-sent events, as if `error` were a field. The value must
-/// be whole, or the line have 2 KiB and more. A value or an `error` in it that is empty or null is none.
+/// be whole, or the line have 2 KiB and more. A value that is empty, or has an empty `error` and no words, is none.
 /// <https://genkit.dev/docs/js/frameworks/express/>
 pub(super) fn error_value(line: &[u8]) -> Option<&[u8]> {
     let value = scan::trim(line.strip_prefix(b"error:")?);
     let is_whole = || line.len() >= MAX_LINE || scan::is_whole(value);
     let is_one = matches!(value.first(), Some(b'{' | b'"')) && is_whole() && RawJson::cut(value).is_something();
     let error = RawJson::cut(value).get("error");
-    (is_one && error.is_none_or(RawJson::is_something)).then_some(value)
+    let has_words = || message_of(RawJson::cut(value), &[]).is_some();
+    (is_one && (error.is_none_or(RawJson::is_something) || has_words())).then_some(value)
 }
 
 /// Returns true if a line reports an error, as [`error_value`] does or the runtimes of languages do. Such a line begins

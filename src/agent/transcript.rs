@@ -38,6 +38,8 @@ pub(crate) struct Transcript {
     pub(crate) has_stopped: bool,
     pub(crate) request_id: Option<String>,
     pub(crate) session_id: Option<String>,
+    /// The usage up to the last counts of a whole call.
+    pub(crate) metered: Usage,
 }
 
 impl Transcript {
@@ -57,6 +59,7 @@ impl Transcript {
             has_stopped: false,
             request_id: None,
             session_id: None,
+            metered: Usage::default(),
         }
     }
 
@@ -119,6 +122,16 @@ impl Transcript {
             self.is_understood = true;
             let sum = self.progress.usage.get_or_insert_default();
             *sum = sum.plus(usage.into());
+        }
+    }
+
+    /// Takes the token counts of a whole call in place of what was counted since the last ones, and notes that the
+    /// answer was understood. A value that names no count changes nothing.
+    pub(crate) fn meter(&mut self, usage: Option<RawJson<'_>>) {
+        if let Some(usage) = usage.and_then(Counts::of) {
+            self.is_understood = true;
+            self.metered = self.metered.plus(usage.into());
+            self.progress.usage = Some(self.metered);
         }
     }
 

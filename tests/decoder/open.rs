@@ -278,6 +278,17 @@ fn an_event_stream_is_read_for_its_run() {
         (on("on_prompt_start", "{}", "p") + &model("Done.", "m1"), Verdict::Completed),
         (begins.clone() + &pieces + &output("\"Done.\""), Verdict::Completed),
         (
+            begins.clone()
+                + &pieces
+                + &on(
+                    "on_llm_end",
+                    r#"{"output":{"generations":[[{"text":"Done.","generation_info":{"finish_reason":"length"}}]]}}"#,
+                    "m1",
+                )
+                + &output("\"Done.\""),
+            Verdict::Incomplete(FinishReason::MaxTokens),
+        ),
+        (
             begins.clone() + &pieces + &ends_by_length + &output("\"Done.\""),
             Verdict::Incomplete(FinishReason::MaxTokens),
         ),
@@ -342,7 +353,10 @@ fn a_stop_reason_may_stand_in_metadata() {
         (vec![raw("error", "m")], Verdict::Failed(AnswerError::Reported { message: None })),
         (vec![raw("length", "m"), again.to_owned()], Verdict::Completed),
         (vec![raw("length", "thinks").replace("Three ", "")], Verdict::Incomplete(FinishReason::MaxTokens)),
-        (vec![raw("length", "m"), raw("tool_calls", "calls").replace("Three ", "")], Verdict::Completed),
+        (
+            vec![raw("length", "m"), raw("tool_calls", "calls").replace("Three ", "")],
+            Verdict::Incomplete(FinishReason::MaxTokens),
+        ),
         (vec![calls("adk_request_confirmation")], WAITS),
         (vec![calls("adk_request_credential")], Verdict::Incomplete(FinishReason::AuthRequired)),
         (vec![calls("request_report")], Verdict::Completed),
@@ -418,6 +432,20 @@ fn a_model_that_finished_does_not_hide_what_its_agent_says() {
             cut.clone(),
         ),
         (format!(r#"{{"response":{which}}}"#), Verdict::Completed),
+        (
+            r#"{"status":"input_required","output":{"text":"Which?","stop_reason":"end_turn"}}"#.to_owned(),
+            Verdict::Incomplete(FinishReason::InputRequired),
+        ),
+        (
+            r#"{"candidates":[{"finishReason":"MAX_TOKENS"}],"usageMetadata":{"promptTokenCount":10}}"#.to_owned(),
+            cut.clone(),
+        ),
+        (r#"{"candidates":[{"finishReason":"SAFETY"}]}"#.to_owned(), Verdict::Incomplete(FinishReason::ContentFilter)),
+        (
+            r#"{"candidates":[{"name":"Ada","finishReason":"cancelled"}],"answer":"Ada."}"#.to_owned(),
+            Verdict::Completed,
+        ),
+        (r#"{"outputs":[{"text":"Done.","stop_reason":128009}]}"#.to_owned(), Verdict::Completed),
     ] {
         assert_eq!(whole(JSON, &body).verdict, expected, "{body}");
     }
@@ -428,6 +456,13 @@ fn a_model_that_finished_does_not_hide_what_its_agent_says() {
     check(SSE, &format!("{pieces}data: {all}\n\n"), &Verdict::Completed, "Three files.");
     let two = "data: {\"choices\":[{\"index\":0,\"text\":\"Yes.\",\"finish_reason\":\"stop\"}]}\n\ndata: {\"choices\":[{\"index\":1,\"text\":\"No, beca\",\"finish_reason\":\"length\"}]}\n\n";
     check(SSE, two, &Verdict::Completed, "Yes.");
+    let turns = format!(
+        "data: {}\n\ndata: {{\"text\":\"(asks again) \"}}\n\ndata: {}\n\n",
+        gemini("Three ", "STOP"),
+        gemini("files.", "STOP")
+    );
+    check(SSE, &turns, &Verdict::Completed, "Three (asks again) files.");
+    check(JSON, r#"{"completion":" Done.","stop_reason":"stop_sequence"}"#, &Verdict::Completed, " Done.");
     let share = r#"{"completion":"100%","stop_reason":null,"message":"Three files came in."}"#;
     check(JSON, share, &Verdict::Completed, "Three files came in.");
 }
@@ -451,9 +486,16 @@ fn tokens_are_counted_once() {
     };
     let fails = piece("\"error\":{\"message\":\"overloaded\"},").replace(":3}", ":4}");
     assert_eq!(counts(SSE, &(piece("") + &fails)), Some((21, 4)));
-    let tools = r#"data: {"type":"tool_result","tool":"ask","result":{"candidates":[{"content":{"parts":[{"text":"b"}]}}],"usageMetadata":{"promptTokenCount":100,"candidatesTokenCount":50}}}"#;
-    let both = piece("") + tools + "\n\n" + &piece("");
-    assert!(counts(SSE, &both).is_some_and(|(input, _)| input == 21 || input == 121), "{:?}", counts(SSE, &both));
+    let named = piece("").replacen("data:", "event: tool_call\ndata:", 1).replace(":3}", ":4}");
+    assert_eq!(counts(SSE, &(piece("") + &named)), Some((21, 4)));
+    let named = piece("").replacen("data:", "event: agent_failed\ndata:", 1).replace(":3}", ":4}");
+    assert_eq!(counts(SSE, &(piece("") + &named)), Some((21, 4)));
+    let call = |input: u32, output: u32| {
+        format!(
+            "data: {{\"text\":\"a\"}}\n\ndata: {{\"usage\":{{\"output_tokens\":{output}}}}}\n\ndata: {{\"type\":\"message_stop\",\"amazon-bedrock-invocationMetrics\":{{\"inputTokenCount\":{input},\"outputTokenCount\":{output}}}}}\n\n"
+        )
+    };
+    assert_eq!(counts(SSE, &(call(21, 8) + &call(40, 9))), Some((61, 17)));
 }
 
 #[test]

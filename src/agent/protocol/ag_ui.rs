@@ -91,10 +91,9 @@ impl Reading {
         self.message_id == id[..id.len().min(MAX_ID)]
     }
 
-    /// Takes an event of the agent's own. Its name may say that the agent waits. The value of the one that Strands
-    /// names
-    /// `AgentStopped` says how the agent stopped. So does a value of any name that holds nothing but the stop reason and
-    /// the usage: beside other members it may be part of what the event is about.
+    /// Takes an event of the agent's own. Its name may say that the agent waits. The value of Strands' `AgentStopped`
+    /// says how the agent stopped. So does a value of any name that holds nothing but the stop reason and the usage:
+    /// beside other members it may be part of what the event is about.
     fn take_custom(&mut self, event: RawJson<'_>) {
         self.waits = waits_by(event).or(self.waits);
         let [name, value] = scan::pick(event.raw(), ["name", "value"]);
@@ -119,8 +118,11 @@ impl Reading {
         let [id, content] = scan::pick(unpacked(output).raw(), ["id", "content"]);
         let mut text = BoundedText::new(1);
         content.into_iter().for_each(|content| push_parts(content, &mut text));
-        if text.is_empty() || id.and_then(RawJson::as_str).is_some_and(|id| self.is_in(id)) {
-            self.stopped = stop_reason_of(output).and_then(RawJson::whole_str).map(|reason| reason.read(64));
+        let word = stop_reason_of(output).and_then(RawJson::whole_str).map(|reason| reason.read(64));
+        // A call without text behind the answer may be for a title. That it finished takes nothing back.
+        let is_short = || word.as_deref().is_some_and(|word| FinishReason::from_wire(word).is_some());
+        if id.and_then(RawJson::as_str).is_some_and(|id| self.is_in(id)) || text.is_empty() && is_short() {
+            self.stopped = word;
         }
     }
 

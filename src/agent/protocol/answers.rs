@@ -15,8 +15,8 @@ pub(super) fn texts() -> impl Iterator<Item = Name> {
 }
 
 /// Returns the first of the members of [`texts`] that has text, and that text, or `None` if none has any. The text of
-/// `raw`, a model's raw answer in the frame or in one of these members, comes before that of `message`, which is often a word such as `ok`. Words of the user or a tool are no
-/// answer, and Python's repr is no text.
+/// `raw`, a model's raw answer in the frame or in one of these members, comes before that of `message`, which is often a
+/// word such as `ok`. Words of the user or a tool are no answer, and Python's repr is no text.
 pub(super) fn answer_of(members: &Members<'_>, raw: Option<&Answer<'_>>) -> Option<(Name, BoundedText)> {
     if is_word(members.get(Name::Role), &["user", "tool"]) || is_word(members.get(Name::Type), &["human"]) {
         return None;

@@ -129,10 +129,9 @@ impl Generic {
         (understood, verdict)
     }
 
-    /// Takes the name of a server-sent event. If it is a name of failure, the transcript gets a failure in the frame's
-    /// words and the usage of its members, and the caller reads nothing else of the frame. If it says how the agent
-    /// stopped, the reason is returned and not noted: the caller reads the rest of the frame, whose own word comes
-    /// first. Any other name returns `Nothing`. `self` keeps the last of these, only to skip its repetitions.
+    /// Takes the name of a server-sent event. Of a name of failure, the transcript gets a failure in the frame's words
+    /// and its usage, and the caller reads nothing else. If it says how the agent stopped, the reason is returned and
+    /// not noted: the rest of the frame comes first. `self` keeps the last other name, only to skip its repetitions.
     fn take_name(&mut self, frame: &Frame<'_>, members: Option<&Members<'_>>, transcript: &mut Transcript) -> Named {
         // Nearly every name is that of the frame before.
         if frame.name == self.plain_name {
@@ -143,7 +142,7 @@ impl Generic {
             transcript.is_understood = true;
             transcript.failure = Some(reported(message_of_frame(frame)));
             if let Some(members) = members {
-                note_usage(frame, members, transcript);
+                self.take_raw(frame, members, false, transcript);
             }
             return Named::Failure;
         }
@@ -232,8 +231,7 @@ impl Generic {
 
     /// Takes an object. An object that reports a failure is read for this, its usage and its stop reason, and its text
     /// is no answer. It decides the run only if nothing can come after it. An object that is not closed is unquoted
-    /// text in an SSE frame, and garbage elsewhere. An object about a tool holds no answer, unless it is the only
-    /// document.
+    /// text in an SSE frame, and garbage elsewhere. An object about a tool holds no answer, unless it is a document.
     fn take_object(
         &mut self,
         frame: &Frame<'_>,
@@ -246,7 +244,7 @@ impl Generic {
         }
         if let Some(failed) = failure_of(frame, members) {
             transcript.is_understood = true;
-            self.take_raw(frame, members, transcript);
+            self.take_raw(frame, members, is_tools(frame, members), transcript);
             self.note_stop(frame, members, false, transcript);
             transcript.failure = Some(reported(failed.message));
             return failed.is_final.then(|| transcript.last_word());
@@ -261,7 +259,7 @@ impl Generic {
         }
         // The one document of an answer may be named after a tool, and still hold what the agent says.
         if frame.source != Source::Document && is_tools(frame, members) {
-            note_usage(frame, members, transcript);
+            self.take_raw(frame, members, true, transcript);
             // A result of the tool that had asked means that somebody approved.
             let has_result = has_result(frame, members);
             let asks = asks(members) && !has_result;
@@ -279,7 +277,7 @@ impl Generic {
             transcript.begin_message_of(members.get(Name::Role));
             self.under = Under::Remark;
         }
-        let raw = self.take_raw(frame, members, transcript);
+        let raw = self.take_raw(frame, members, false, transcript);
         self.take_answer(frame, members, raw.as_ref(), transcript);
         self.note_stop(frame, members, raw.is_some(), transcript);
         None
@@ -290,9 +288,10 @@ impl Generic {
         &mut self,
         frame: &Frame<'a>,
         members: &Members<'a>,
+        is_of_tool: bool,
         transcript: &mut Transcript,
     ) -> Option<Answer<'a>> {
-        let raw = models::take(frame, members, &mut self.call, transcript);
+        let raw = models::take(frame, members, &mut self.call, transcript, is_of_tool);
         if !raw.as_ref().is_some_and(Answer::has_usage) {
             note_usage(frame, members, transcript);
         }
@@ -320,10 +319,17 @@ impl Generic {
         }
         let kind = members.get(Name::Type).and_then(RawJson::whole_str);
         let is_remark = kind.is_some_and(|kind| kind.position(&REMARKS).is_some() || is_thought(kind.raw()))
-            || (name == Name::Message && members.has(Name::Status))
+            || (name == Name::Message && raw.is_none() && members.has(Name::Status))
             || is_remark_by_name(frame);
         if is_remark && !self.under.is_silent() || self.is_said_again(frame, members, text.as_str(), transcript) {
             return;
+        }
+        // A model's answer that begins with what was said is all of it, said again.
+        if name == Name::Raw
+            && self.under != Under::Member(name)
+            && text.as_str().starts_with(transcript.pieces.as_str())
+        {
+            transcript.pieces.clear();
         }
         self.make_room(
             if is_remark { Under::Remark } else { Under::Member(name) },
@@ -366,10 +372,8 @@ impl Generic {
     /// on, unless it stands under `message` or is a remark. It also lets a later stop word replace one that says that
     /// the agent waits. Blank text, the same answer said again and a bare word such as `DONE` take nothing back.
     fn make_room(&mut self, under: Under, text: &[u8], transcript: &mut Transcript) {
-        let is_whole_answer = matches!(
-            under,
-            Under::Member(Name::Response | Name::Answer | Name::Result | Name::Output | Name::Message | Name::Raw)
-        );
+        let is_whole_answer =
+            matches!(under, Under::Member(Name::Response | Name::Answer | Name::Result | Name::Output | Name::Message));
         let goes_on = !matches!(under, Under::Member(Name::Message) | Under::Remark);
         if goes_on && (transcript.may_go_on() || self.waits) {
             let text = text.trim_ascii();
@@ -387,9 +391,9 @@ impl Generic {
         self.under = under;
     }
 
-    /// Notes how a frame says that the agent stopped, by [`note_stop`] and [`waits_within`]. A failure that a stop word
-    /// reports gets the frame's words. Once the agent waits for a person, only further answer takes this back: a
-    /// `finally` says `end_turn` whatever went before.
+    /// Notes how a frame says that the agent stopped, by [`note_stop`] and [`waits_within`]. `has_raw`: it has a
+    /// model's raw answer. A failure that a stop word reports gets the frame's words. Once the agent waits, only
+    /// further answer takes this back: a `finally` says `end_turn` whatever went before.
     fn note_stop(&mut self, frame: &Frame<'_>, members: &Members<'_>, has_raw: bool, transcript: &mut Transcript) {
         let kind = members.get(Name::Type).map(RawJson::raw).unwrap_or_default();
         let says_nothing = !has_raw

@@ -348,7 +348,8 @@ impl Reading {
         }
         let Some(content) = content else { return };
         if frame.name.starts_with(b"messages/") || !is_chunk {
-            return transcript.message(|out| push_parts(content, out));
+            transcript.message(|out| push_parts(content, out));
+            return note_stop(message, false, transcript);
         }
         if self.message_id != id {
             self.message_id = id.to_vec();
@@ -364,5 +365,7 @@ impl Reading {
             Some(text) => transcript.delta(Some(text)),
             None => texts(content).for_each(|text| transcript.delta(Some(text))),
         }
+        // The text of the same message takes no failure back.
+        note_stop(message, false, transcript);
     }
 }

@@ -141,13 +141,13 @@ impl Reading {
             let [path, value] = scan::pick(op.raw(), ["path", "value"]);
             if let Some(value) = value.filter(|_| path.and_then(RawJson::as_str).is_some_and(|p| p.is("/final_output")))
             {
-                note_stop(value, false, transcript);
                 transcript.message(|out| push_value(value, out));
+                note_stop(value, false, transcript);
             }
         }
         if let Some(piece) = content.or(output).filter(|_| ops.is_none()) {
-            note_stop(RawJson::cut(frame.text), false, transcript);
             take_piece(piece, transcript);
+            note_stop(RawJson::cut(frame.text), false, transcript);
         }
     }
 
@@ -184,7 +184,9 @@ impl Reading {
         self.turn_to(event, transcript);
         let Event { name, data, run, .. } = event;
         if self.run != *run {
-            let is_of_part = !self.run.is_empty() && !self.is_of_model && name == "on_chat_model_end";
+            let is_of_part = !self.run.is_empty()
+                && !self.is_of_model
+                && matches!(name.as_str(), "on_chat_model_end" | "on_llm_end");
             if let Some(output) = data.get("output").filter(|_| is_of_part) {
                 note_stop(output, true, transcript);
             }
@@ -200,15 +202,16 @@ impl Reading {
                 chunk => [chunk, None],
             };
             content.or(output).into_iter().for_each(|piece| take_piece(piece, transcript));
+            chunk.filter(|chunk| chunk.is_object()).into_iter().for_each(|chunk| note_stop(chunk, false, transcript));
         } else if name.ends_with("_end")
             && let Some(output) = output
         {
-            note_stop_in(output, transcript);
             let mut text = BoundedText::new(MAX_OUTPUT);
             push_output(output, &mut text);
             if !text.is_empty() {
                 transcript.message(|out| *out = text);
             }
+            note_stop_in(output, transcript);
         }
     }
 }

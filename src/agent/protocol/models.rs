@@ -147,7 +147,9 @@ impl<'a> Answer<'a> {
             }
         }
         // Llama's answers, the pieces of Titan's, and Claude's completions of a text.
-        let text = text.filter(|_| has_counts).or(completion.filter(|_| stop.is_some() && is_completion));
+        let text = text
+            .filter(|_| has_counts)
+            .or(completion.filter(|_| stop.is_some_and(|stop| is_completion || stop.is_something())));
         let text = text.filter(|text| text.as_str().is_some());
         answer.is_known |= text.is_some() || answer.is_blocked;
         answer.text = answer.text.or(text);
@@ -172,10 +174,12 @@ impl<'a> Answer<'a> {
             let parts = content.and_then(|content| content.get("parts")).filter(|parts| parts.is_array());
             let is_reason =
                 |reason: &RawJson<'_>| reason.as_str().is_some() || content.is_some() && reason.as_count().is_some();
-            let mut reason = None;
+            let mut reason: Option<RawJson<'_>> = None;
             [camel, snake].into_iter().flatten().filter(is_reason).for_each(|word| hear(&mut reason, word));
-            let is_candidate =
-                parts.is_some() || reason.is_some() && (content.is_some() || index.is_some() || ratings.is_some());
+            // Gemini's words are in capitals.
+            let is_word = |reason: RawJson<'_>| reason.whole_str().is_some_and(|word| is_in_capitals(&word.read(64)));
+            let is_beside = content.is_some() || index.is_some() || ratings.is_some() || told.or(told_snake).is_some();
+            let is_candidate = parts.is_some() || reason.is_some_and(|reason| is_beside || is_word(reason));
             if !is_candidate {
                 return;
             }
@@ -233,11 +237,12 @@ impl<'a> Answer<'a> {
         Some(text).filter(|text| !text.is_empty())
     }
 
-    /// Returns the word for how the model stopped, or `None` if it says nothing. A number that no document names is
-    /// `OTHER`.
+    /// Returns the word for how the model stopped, or `None` if it says nothing. A number is Gemini's, and one that no
+    /// document names is `OTHER`.
     fn word(&self) -> Option<String> {
         let reason = self.reason?;
         let numbered = || {
+            let reason = Some(reason).filter(|_| self.is_gemini)?;
             let number = usize::try_from(reason.as_count()?).ok()?;
             Some((*NUMBERED.get(number).unwrap_or(&"OTHER")).to_owned())
         };
@@ -265,6 +270,12 @@ impl<'a> Answer<'a> {
     }
 }
 
+/// Returns true for a word of capitals and `_` alone, whatever the enum before it is called.
+fn is_in_capitals(word: &str) -> bool {
+    let word = without_enum(word);
+    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+}
+
 /// Returns true for a word that is not one of those for nothing.
 fn says_something(word: &str) -> bool {
     let is_nothing = ["none", "null", "n/a", "0"].iter().any(|nothing| word.eq_ignore_ascii_case(nothing));
@@ -278,13 +289,14 @@ fn says_blocked(reason: RawJson<'_>) -> bool {
 }
 
 /// Returns the raw answer that a frame is, or that stands in the place of its answer, and takes its usage as another
-/// piece of `call`. Its own usage beside another's answer comes first, and is not taken. Returns `None` for a frame
-/// without a raw answer.
+/// piece of `call`. A frame about a tool has the agent's own answer at the top alone. Its own usage beside another's
+/// answer comes first, and is not taken. Returns `None` for a frame without a raw answer.
 pub(super) fn take<'a>(
     frame: &Frame<'a>,
     members: &Members<'a>,
     call: &mut Call,
     transcript: &mut Transcript,
+    is_of_tool: bool,
 ) -> Option<Answer<'a>> {
     let goes_on = call.is_under_way;
     let is_raw = members.has_any(SIGNS) || goes_on && members.has(Name::Usage);
@@ -294,7 +306,8 @@ pub(super) fn take<'a>(
         let answer = Answer::of(members.get(name).filter(|held| held.is_object())?, false)?;
         Some(Answer { under: Some(name), ..answer })
     };
-    let mut answer = top.or_else(|| ANSWERS.into_iter().chain([Name::Message]).find_map(held))?;
+    let mut answer =
+        top.or_else(|| ANSWERS.into_iter().chain([Name::Message]).filter(|_| !is_of_tool).find_map(held))?;
     transcript.is_understood = true;
     if has_own_usage {
         answer.counts = Counts::default();
@@ -332,6 +345,9 @@ impl Call {
         let counts = self.counts.updated(answer.counts);
         let sum = transcript.progress.usage.get_or_insert_default();
         *sum = sum.minus(Usage::from(self.counts)).plus(Usage::from(counts));
+        if answer.ends {
+            transcript.metered = *sum;
+        }
         *self = Call { counts, id, is_under_way: !answer.ends };
     }
 }

@@ -33,13 +33,18 @@ pub(super) const STOP_SIGNS: Names = Names::of(&[
 /// The members whose object may hold a stop reason if the frame has none.
 pub(super) const STOP_HOLDERS: Names = Names::of(&ANSWERS);
 
+/// The counts of a whole call of a model, at the end of what Bedrock's InvokeModelWithResponseStream sends.
+/// <https://docs.aws.amazon.com/bedrock/latest/userguide/inference-invoke.html>
+const BEDROCK_METRICS: &str = "amazon-bedrock-invocationMetrics";
+
 /// The members that ask for a person if they hold something.
 const ASKS: [Name; 3] = [Name::Interrupt, Name::GraphInterrupt, Name::NeedsApproval];
 
 /// Adds the usage that a frame reports: its own `usage`, else that of its metadata, else that of the message it holds.
 /// The first of them alone counts, even if it names no count. Counts among the members of the frame itself are added to
 /// that of the message. If several members hold objects, the first by a fixed order of names is the message. The
-/// `metrics` of a frame are those of the run, and count only if no usage was reported before.
+/// `metrics` of a frame are those of the run, and count only if no usage was reported before. Bedrock's are those of a
+/// call, in place of what was counted of it.
 pub(super) fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
     const HOLDERS: Names = Names::of(&[
         Name::Usage,
@@ -75,18 +80,22 @@ pub(super) fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &
     if members.has(Name::Tokens) {
         transcript.add_usage(Some(RawJson::cut(frame.text)));
     }
-    if transcript.progress.usage.is_none() {
-        transcript.add_usage(members.get(Name::Metrics));
+    let metrics = members.has(Name::Metrics).then(|| scan::pick(frame.text, ["metrics", BEDROCK_METRICS]));
+    if let Some([of_run, of_call]) = metrics {
+        if transcript.progress.usage.is_none() {
+            transcript.add_usage(of_run);
+        }
+        transcript.meter(of_call);
     }
 }
 
 /// Notes how a frame says that the agent stopped, by the first of these that it has: a tripwire, a member that asks for
 /// a person, a flag, its own stop reason, its `reason` ([`reason_of_end`]), a failure or a short stop of the model
 /// whose raw answer it has ([`models`]), the stop reason of an object under a member that holds an answer (under
-/// `message` only in a document) or in that object's metadata, a failure or a short stop in its own [`metadata`],
-/// Strands' questions in an answer's place, and the word of its `status`, `state`, `type` or `event`. A stop reason
-/// that says nothing is passed over. If the transcript has no reason then, a flag that the answer was cut short is one,
-/// in a document and in a frame at the end of the run ([`is_end`]). The last of several frames counts.
+/// `message` only in a document), in that object's metadata or in its own [`metadata`], if it is a failure or a short
+/// stop, Strands' questions in an answer's place, and the word of its `status`, `state`, `type` or `event`. A stop
+/// reason that says nothing is passed over. If the transcript has no reason then, a flag that the answer was cut short
+/// is one, in a document and in a frame at the end of the run ([`is_end`]). The last of several frames counts.
 pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
     note_reason(frame, members, transcript);
     let is_short = members.get(Name::Short).is_some_and(RawJson::is_true);
@@ -128,10 +137,7 @@ fn note_reason(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transc
         let inner = Members::of(holder.raw());
         reason_in(holder, &inner).into_iter().for_each(|other| duplicates::hear(&mut reason, other));
     }
-    if let Some(reason) = reason {
-        return transcript.stopped(word_in(reason));
-    }
-    if let Some(reason) = reason_in_metadata(RawJson::cut(frame.text), members) {
+    if let Some(reason) = reason.or_else(|| reason_in_metadata(RawJson::cut(frame.text), members)) {
         transcript.stopped(word_in(reason));
         // A model that finished is no run that finished.
         if transcript.finish.is_some() || transcript.failure.is_some() {
@@ -305,7 +311,9 @@ pub(super) fn stop_by_state(frame: &Frame<'_>, members: &Members<'_>) -> Option<
     }
     let word = |name| members.get(name).and_then(RawJson::whole_str).map(|word| word.read(64));
     let has_answer = || members.any(|name, value| WHOLE.contains(name) && value.is_something());
-    let is_ticket = frame.source == Source::Document && !(members.has_any(WHOLE) && has_answer());
+    let is_ticket = frame.source == Source::Document
+        && !members.has_any(models::SIGNS)
+        && !(members.has_any(WHOLE) && has_answer());
     let by_status =
         |name| FinishReason::from_wire(&word(name)?).filter(|reason| *reason != FinishReason::Working || is_ticket);
     by_status(Name::Status)

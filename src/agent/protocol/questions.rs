@@ -50,7 +50,7 @@ impl Questions {
             }
             self.has_more |= self.told_apart.len() == MAX_QUESTIONS;
             if !self.has_more {
-                self.told_apart.push(Question { about: Ids::of_question(part), may_have_result: false });
+                self.told_apart.push(Question { about: Ids::of_question(&kind, part), may_have_result: false });
             }
         } else if self.told_apart.is_empty() {
             // Nothing waits for it.
@@ -96,11 +96,10 @@ impl Ids {
         }
     }
 
-    /// Returns the ids that a question names. One that names no call names itself by its `id`, as OpenAI's
-    /// `mcp_approval_request` does.
-    fn of_question(part: RawJson<'_>) -> Self {
+    /// Returns the ids that a question of this kind names. OpenAI's `mcp_approval_request` names itself by its `id`.
+    fn of_question(kind: &str, part: RawJson<'_>) -> Self {
         let mut ids = Self::of(part);
-        if ids.call.is_none() && ids.approval.is_none() {
+        if kind.starts_with("mcp") {
             ids.approval = among(part, &["id"]);
         }
         ids
