@@ -20,15 +20,13 @@ pub enum AgentError {
         cause: String,
         /// The time that the agent asks to wait.
         retry_after: Option<Duration>,
-        /// The beginning of the body, for the record alone. `None` without an answer, and for a body that is compressed or
-        /// says nothing.
+        /// The beginning of the body, for the record alone. `None` if there is none, or it is compressed or empty.
         said: Option<String>,
     },
     /// It refused the token.
     #[error("the agent answered 401 Unauthorized")]
     Unauthorized {
-        /// The beginning of the body, for the record alone. `None` without an answer, and for a body that is compressed or
-        /// says nothing.
+        /// The beginning of the body, for the record alone. `None` if there is none, or it is compressed or empty.
         said: Option<String>,
     },
     /// It refused the call for good.
@@ -36,8 +34,7 @@ pub enum AgentError {
     Rejected {
         /// The status.
         status: StatusCode,
-        /// The beginning of the body, for the record alone. `None` without an answer, and for a body that is compressed or
-        /// says nothing.
+        /// The beginning of the body, for the record alone. `None` if there is none, or it is compressed or empty.
         said: Option<String>,
     },
     /// It failed.
@@ -45,8 +42,7 @@ pub enum AgentError {
     Failed {
         /// The status.
         status: StatusCode,
-        /// The beginning of the body, for the record alone. `None` without an answer, and for a body that is compressed or
-        /// says nothing.
+        /// The beginning of the body, for the record alone. `None` if there is none, or it is compressed or empty.
         said: Option<String>,
     },
     /// It answered with something that is no answer.

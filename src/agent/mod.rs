@@ -321,8 +321,8 @@ impl Agent {
     }
 }
 
-/// Returns the beginning of an error's body, masked, as far as it comes within `limit`. Returns `None` if it is compressed,
-/// or if neither words nor the hint of [`Call::clean`] are left of it.
+/// Returns the beginning of an error's body, masked, as far as it comes within `limit`. Returns `None` if it is
+/// compressed, or if neither words nor the hint of [`Call::clean`] are left of it.
 async fn error_body(
     mut response: Response,
     limit: Duration,
@@ -338,8 +338,8 @@ async fn error_body(
     Some(said).filter(|said| !said.is_empty())
 }
 
-/// Returns the beginning of a body: at most 16 KiB of it, as far as it comes within `limit`. A connection that breaks ends
-/// it, too.
+/// Returns the beginning of a body: at most 16 KiB of it, as far as it comes within `limit`. A connection that breaks
+/// ends it, too.
 async fn beginning_of(response: &mut Response, limit: Duration) -> Vec<u8> {
     let mut body = Vec::new();
     // The bytes that came by then are kept.
