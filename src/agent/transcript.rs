@@ -3,7 +3,7 @@
 
 use crate::agent::protocol::{names::is_failure_word, usage::Counts};
 use crate::domain::answer::{AnswerError, Interruption, Output, Progress, Verdict, is_plain_id};
-use crate::domain::finish_reason::{FinishReason, without_enum};
+use crate::domain::finish_reason::{FinishReason, is_word_of_broken, without_enum};
 use crate::domain::usage::Usage;
 use crate::json::scan::{RawJson, Str};
 use crate::json::text::BoundedText;
@@ -145,9 +145,9 @@ impl Transcript {
     }
 
     /// Notes how the agent says that it stopped, and that it said so. The last word counts, and a word that means a
-    /// finished run, or is unknown, takes back a reason before it. `error`, `failed` and similar words, and a word that
-    /// begins with `malformed_` or is Gemini's for a broken answer, are a failure, too, unless a failure was reported
-    /// already. A reason that is no string, is cut off, or is empty or `none`, is ignored.
+    /// finished run, or is unknown, takes back a reason before it. `error`, `failed` and similar words, and the words
+    /// for a broken answer ([`is_word_of_broken`]), are a failure, too, unless a failure was reported already. A reason
+    /// that is no string, is cut off, or is empty or `none`, is ignored.
     pub(crate) fn stopped(&mut self, reason: Option<RawJson<'_>>) {
         if let Some(reason) = reason.and_then(RawJson::whole_str) {
             self.stopped_by(&reason.read(64));
@@ -174,11 +174,7 @@ impl Transcript {
             _ => None,
         };
         self.finish = of_model.or_else(|| FinishReason::from_wire(reason)).or(is_incomplete);
-        let is_malformed = reason.get(..10).is_some_and(|begin| begin.eq_ignore_ascii_case("malformed_"));
-        // Gemini's words for an answer that is broken.
-        let is_broken =
-            matches!(reason, "UNEXPECTED_TOOL_CALL" | "MISSING_THOUGHT_SIGNATURE" | "NO_IMAGE" | "IMAGE_OTHER");
-        if is_failure_word(reason) || is_malformed || is_broken {
+        if is_failure_word(reason) || is_word_of_broken(reason) {
             self.failure.get_or_insert(AnswerError::Reported { message: None });
         }
     }

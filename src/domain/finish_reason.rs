@@ -152,6 +152,14 @@ impl FinishReason {
     }
 }
 
+/// Returns true for a stop reason that says that the model's text is broken. Gemini has a word for each way in which it
+/// may be, and those for a call that is no JSON begin with `MALFORMED_`. Other SDKs write these in small letters.
+/// <https://ai.google.dev/api/generate-content#FinishReason>
+pub fn is_word_of_broken(word: &str) -> bool {
+    let is_malformed = word.get(..10).is_some_and(|begin| begin.eq_ignore_ascii_case("malformed_"));
+    is_malformed || matches!(word, "UNEXPECTED_TOOL_CALL" | "MISSING_THOUGHT_SIGNATURE" | "NO_IMAGE" | "IMAGE_OTHER")
+}
+
 /// Returns a word without the name of Python's enum before it, as in `FinishReason.MAX_TOKENS`. A name is one if it
 /// ends in `reason`, in any case.
 pub fn without_enum(word: &str) -> &str {

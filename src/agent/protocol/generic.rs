@@ -129,8 +129,8 @@ impl Generic {
         (understood, verdict)
     }
 
-    /// Takes the name of a server-sent event. Of a name of failure, the transcript gets a failure in the frame's words
-    /// and its usage, and the caller reads nothing else. If it says how the agent stopped, the reason is returned and
+    /// Takes the name of a server-sent event. A name of failure gives the transcript a failure in the frame's words and
+    /// its usage, and the caller reads nothing else. If it says how the agent stopped, the reason is returned and
     /// not noted: the rest of the frame comes first. `self` keeps the last other name, only to skip its repetitions.
     fn take_name(&mut self, frame: &Frame<'_>, members: Option<&Members<'_>>, transcript: &mut Transcript) -> Named {
         // Nearly every name is that of the frame before.

@@ -13,7 +13,7 @@ use crate::agent::protocol::names::name_of;
 use crate::agent::protocol::usage::Counts;
 use crate::agent::protocol::words::{push_parts, reported};
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
-use crate::domain::finish_reason::{FinishReason, without_enum};
+use crate::domain::finish_reason::{FinishReason, is_word_of_broken, without_enum};
 use crate::domain::usage::Usage;
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
@@ -63,18 +63,9 @@ const UNSPECIFIED: &str = "_UNSPECIFIED";
 /// Bytes that are read of the model's words for its stop reason.
 const MAX_WORDS: usize = 2 * 1024;
 
-/// The words by which Gemini and Titan say that the model's text is no answer: it is broken, or nobody knows why it
-/// ended. It reached no limit that somebody might accept, so the run failed.
-const BROKEN: [&str; 8] = [
-    "MALFORMED_FUNCTION_CALL",
-    "MALFORMED_RESPONSE",
-    "UNEXPECTED_TOOL_CALL",
-    "MISSING_THOUGHT_SIGNATURE",
-    "NO_IMAGE",
-    "IMAGE_OTHER",
-    "OTHER",
-    "RAG_QUERY_WHEN_RAG_DISABLED",
-];
+/// The words by which Gemini and Titan say that nobody knows why the model ended, or that it did not begin. It reached
+/// no limit that somebody might accept, so the run failed.
+const UNKNOWN: [&str; 2] = ["OTHER", "RAG_QUERY_WHEN_RAG_DISABLED"];
 
 /// What a raw answer, or a piece of one, says.
 #[derive(Debug, Default)]
@@ -199,12 +190,9 @@ impl<'a> Answer<'a> {
         let is_first = |item: &RawJson<'_>| item.get("index").and_then(RawJson::as_count).is_none_or(|at| at == 0);
         let Some(item) = list.elements().find(is_first).or_else(|| list.elements().next()) else { return };
         let [text, count] = pick(item, [text, "tokenCount"]);
-        let mut reason = None;
-        reasons.iter().filter_map(|name| item.get(name)).for_each(|other| {
-            if reason.is_none_or(|reason: RawJson<'_>| !reason.is_something()) {
-                reason = Some(other);
-            }
-        });
+        // vLLM writes a null beside the reason.
+        let said = || reasons.iter().filter_map(|name| item.get(name));
+        let reason = said().find(|reason| reason.is_something()).or_else(|| said().next());
         let (Some(text), Some(reason)) = (text.filter(|text| text.as_str().is_some()), reason) else { return };
         self.is_known = true;
         if !is_first(&item) {
@@ -261,7 +249,7 @@ impl<'a> Answer<'a> {
             return self.is_blocked;
         };
         transcript.stopped_by(&word);
-        if BROKEN.contains(&&*word) {
+        if is_word_of_broken(&word) || UNKNOWN.contains(&&*word) {
             let told = self.told.and_then(RawJson::as_str).filter(|told| !told.is_empty());
             let words = told.map_or_else(|| word.clone(), |told| told.read(MAX_WORDS));
             transcript.failure = Some(reported(Some(words)));
